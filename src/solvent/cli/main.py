@@ -1,0 +1,132 @@
+"""The `solvent` command: finds the subcommand, runs it, and turns a fault into one line and an exit code.
+
+Exit codes: 0 done, 1 the check or verdict failed, 2 bad input, 70 a bug of ours, 130 interrupted, 141 the
+reader of a pipe went away. Each command lives in its own module, imported only when it is called.
+Enter at `main`; a new command is one line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from solvent import __version__
+from solvent.errors import SolventError, printable
+
+BAD_INPUT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = 2, 70, 130, 141
+
+# Name → where its function is, and its line in `solvent --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("solvent.cli.init:command", "Recognise a request log and write a solvent.toml to fill in."),
+    "demo": ("solvent.cli.demo:command", "Audit a real log under an example product, ending in a report."),
+    "audit": ("solvent.cli.audit:command", "From a request log to a margin: cost, revenue, verdict."),
+    "prices": ("solvent.cli.prices:command", "Rate cards with their history; where the catalogues conflict."),
+    "claims": ("solvent.cli.claims:command", "Check published numbers against each other."),
+    "explain": ("solvent.cli.explain:command", "Follow a number of a report back to where it came from."),
+}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists commands from the table and imports one only to run it or show its help."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        place, summary = COMMANDS[cmd_name]
+        module_name, function_name = place.split(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            return None
+        one = typer.Typer(add_completion=False, rich_markup_mode=None)
+        one.command(cmd_name, short_help=summary, context_settings=SETTINGS)(getattr(module, function_name))
+        return typer.main.get_command(one)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"solvent {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def solvent(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault; works anywhere.")] = False,
+) -> None:
+    """Can we afford to run it? What one output of an AI product costs, and what would make it pay."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(BAD_INPUT)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end]
+    words = [word for word in words[:end] if word != "--debug"] + words[end:]
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return _tell("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # What is still buffered would raise again at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _tell(*_fault(error))
+    return code
+
+
+def _run(words: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("solvent", words) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as stop:
+        return stop.exit_code
+    return 0
+
+
+def _fault(error: Exception) -> tuple[str, int]:
+    """What to tell the user about an exception, and the exit code."""
+    if isinstance(error, SolventError):
+        return str(error), BAD_INPUT
+    if isinstance(error, typer.TyperException):
+        ctx = getattr(error, "ctx", None)
+        help_command = f"{ctx.command_path if ctx else 'solvent'} --help"
+        return f"{error.format_message().rstrip('.')}; see `{help_command}`", BAD_INPUT
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT
+    return f"a bug: {type(error).__name__}: {error}; --debug shows where, please report it", OUR_BUG
+
+
+def _tell(line: str, code: int) -> int:
+    print(f"solvent: {printable(' '.join(line.split()))}", file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""What runs models cheaply, and what this CPU can do."""

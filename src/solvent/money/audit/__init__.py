@@ -1,0 +1,1 @@
+"""The audit: log × rate cards × revenue → statement and verdict."""

@@ -1,0 +1,1 @@
+"""Dated rate cards: the catalogues, the user's own rates, and offers that are paid by the hour."""

@@ -1,0 +1,1 @@
+"""How money comes in, and which customer it comes from."""

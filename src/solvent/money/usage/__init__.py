@@ -1,0 +1,1 @@
+"""Request logs of every vendor, read into the disjoint usage buckets."""

@@ -1,0 +1,1 @@
+"""One file per log format: vendor usage in, canonical requests out."""

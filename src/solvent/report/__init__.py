@@ -1,0 +1,1 @@
+"""Terminal, JSON, Markdown, CSV and HTML: formats a statement, computes nothing."""
