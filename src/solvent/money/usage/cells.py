@@ -1,0 +1,291 @@
+"""Cells: a log summed into the pieces within which every price is constant.
+
+A cell is one customer × feature × provider × model × service × UTC day × off-peak slot × context tier × mask of
+used buckets. Its counts are exact integers, so the price of a cell is one exact product, and the scan of the log
+never sees a price: repricing needs no second look at the log.
+Deduplication in two rounds, so that parts of a log can be read anywhere: (1) every part gives the hashes of its
+request ids; hashes seen twice are contested; (2) every part sums its uncontested rows and hands over the
+contested ones, of which the last snapshot counts. Hashes only select: equality is decided on the ids.
+Enter at `Part`, then `merge`, then `settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from solvent.money.usage.relation import DIMENSIONS, Relation, literal
+from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES
+
+if TYPE_CHECKING:
+    import duckdb
+
+Hashes = npt.NDArray[np.uint64]
+
+# Rows whose id hashes are held and sorted at once: 16M × 8 B, and DuckDB's own copy.
+HASHES_AT_ONCE = 16_000_000
+# Below this many customers, resampling customers says nothing; time blocks are resampled instead.
+MIN_CUSTOMERS_TO_RESAMPLE = 10
+BLOCK_S = 300
+
+# Buckets without a fallback price: whether one was used decides whether a row can be priced at all.
+MASKED: tuple[str, ...] = tuple(n for n in BUCKET_NAMES if BUCKET_BY_NAME[n].falls_back_to is None)
+
+KEY_TYPES = {**dict.fromkeys(DIMENSIONS, "VARCHAR"), "day": "DATE", "slot": "SMALLINT", "tier": "SMALLINT", "mask": "INTEGER"}
+KEYS: tuple[str, ...] = tuple(KEY_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where prices can change: context lengths and minutes of the UTC day (see `Catalogue.boundaries`)."""
+
+    prompt_tok: tuple[int, ...] = ()
+    minutes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How requests make outputs: by an id, by a gap in a customer's requests, or a stated ratio (then neither)."""
+
+    by_id: bool = False
+    gap_s: int | None = None
+
+
+@dataclass(slots=True)
+class Partial:
+    """What one part of a log comes to; tables live in the connection under `name`_….
+
+    Tables: cells (KEYS, n, buckets), contested (canonical rows), outputs (distinct keys), times (gap rule),
+    blocks (sums per BLOCK_S), prefixes (blocks of prompts and how often each was read).
+    """
+
+    name: str
+    n_accepted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    first: datetime | None = None
+    last: datetime | None = None
+    n_without_id: int = 0
+
+
+class Part:
+    """A part of a log in a connection: gives its id hashes, then its partial."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, relation: Relation, grid: Grid, grouping: Grouping, n_rows_at_most: int
+    ) -> None:
+        self.con = con
+        self.relation = relation
+        self.grid = grid
+        self.grouping = grouping
+        self.n_rows_at_most = n_rows_at_most
+
+    def hashes(self, share: int = 0, of: int = 1) -> Hashes:
+        """Sorted hashes of the request ids of this part (those with hash % of = share), repeats kept.
+
+        Ids of rejected rows are among them: a contested id too many costs time, never a count.
+        """
+        if not self.relation.has_request_id:
+            return np.empty(0, np.uint64)
+        where = f"AND hash(request_id) % {of} = {share}" if of > 1 else ""
+        found = self.con.execute(
+            f"SELECT hash(request_id) AS h FROM ({self.relation.sql}) WHERE request_id IS NOT NULL {where}"
+        ).fetchnumpy()["h"]
+        hashes = np.asarray(found, dtype=np.uint64)
+        hashes.sort()
+        return hashes
+
+    def partial(self, name: str, contested: Hashes) -> Partial:
+        """Sums the part; rows whose id hash is in `contested` are handed over instead."""
+        result = Partial(name)
+        kept = f"({self.relation.sql})"
+        rows = canonical(self.relation, f"(SELECT * FROM {kept} WHERE problem IS NULL)")
+        clash = "false"
+        if contested.size:
+            self.con.register("contested_hashes", {"h": contested})
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_hashes AS SELECT h FROM contested_hashes")
+            self.con.unregister("contested_hashes")
+            clash = f"request_id IS NOT NULL AND hash(request_id) IN (SELECT h FROM {name}_hashes)"
+            kept = f"(SELECT * FROM {kept} WHERE problem IS NOT NULL OR NOT ({clash}))"
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_contested AS SELECT * FROM {rows} WHERE {clash}")
+        sum_rows(self.con, self.relation, kept, result, self.grid, self.grouping)
+        return result
+
+
+def contested_hashes(parts: Sequence[Part]) -> Hashes:
+    """The id hashes that occur more than once over all parts, in shares small enough for the memory."""
+    n = sum(part.n_rows_at_most for part in parts if part.relation.has_request_id)
+    if n < 2:
+        return np.empty(0, np.uint64)
+    of = -(-n // HASHES_AT_ONCE)
+    found = []
+    for share in range(of):
+        pools = [part.hashes(share, of) for part in parts]
+        pool = pools[0] if len(pools) == 1 else np.concatenate(pools)
+        if len(pools) > 1:
+            pool.sort()
+        found.append(np.unique(pool[1:][pool[1:] == pool[:-1]]))
+    return np.concatenate(found)
+
+
+def canonical(relation: Relation, source: str) -> str:
+    """The rows of `source` with every canonical column: constants and absent buckets filled in."""
+    picked = ['"at"', "request_id" if relation.has_request_id else "CAST(NULL AS VARCHAR) AS request_id",
+              "output_id" if relation.has_output_id else "CAST(NULL AS VARCHAR) AS output_id"]
+    for dimension in DIMENSIONS:
+        fixed = f"CAST({literal(relation.constants.get(dimension))} AS VARCHAR) AS {dimension}"
+        picked.append(dimension if dimension in relation.dimensions else fixed)
+    picked += [b if b in relation.buckets else f"CAST(0 AS BIGINT) AS {b}" for b in BUCKET_NAMES]
+    picked.append("prefix_blocks" if relation.has_prefix_blocks else "CAST(NULL AS BIGINT[]) AS prefix_blocks")
+    return f"(SELECT {', '.join(picked)} FROM {source})"
+
+
+def full_relation(sql: str, buckets: tuple[str, ...] = BUCKET_NAMES, *, prefixes: bool = True) -> Relation:
+    """A relation over rows that already have every canonical column, none of them rejected."""
+    sql = f"SELECT *, CAST(NULL AS VARCHAR) AS problem FROM ({sql})"
+    return Relation(sql, DIMENSIONS, {}, buckets, has_request_id=True, has_output_id=True, has_prefix_blocks=prefixes)
+
+
+def sum_rows(
+    con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, result: Partial, grid: Grid, grouping: Grouping
+) -> None:
+    """Fills the tables of `result` from `rows` in one scan; rows with a problem are only counted."""
+    name = result.name
+    _sum_cells(con, relation, rows, name, grid)
+    row = con.execute(
+        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw WHERE problem IS NULL"
+    ).fetchone()
+    assert row is not None
+    result.n_accepted, result.first, result.last, result.n_without_id = int(row[0]), row[1], row[2], int(row[3])
+    rejected = con.execute(f"SELECT problem, sum(n) FROM {name}_raw WHERE problem IS NOT NULL GROUP BY 1").fetchall()
+    result.rejected = {problem: int(n) for problem, n in rejected}
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT * EXCLUDE (problem, first, last, without_id)"
+                f" FROM {name}_raw WHERE problem IS NULL")
+    con.execute(f"DROP TABLE {name}_raw")
+    accepted = f"(SELECT * FROM {rows} WHERE problem IS NULL)"
+    _group_outputs(con, relation, accepted, name, grouping)
+    _sum_blocks(con, relation, accepted, name, grid)
+    _sum_prefixes(con, relation, accepted, name)
+
+
+def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
+    """Key → SQL over a canonical row; constants are literals and cost the scan nothing."""
+    keys = {d: d if d in relation.dimensions else f"CAST({literal(relation.constants.get(d))} AS VARCHAR)" for d in DIMENSIONS}
+    keys["day"] = 'CAST("at" AS DATE)'
+    minute = '(hour("at") * 60 + minute("at"))'
+    slots = " ".join(f"WHEN {minute} < {m} THEN {i}" for i, m in enumerate(grid.minutes))
+    keys["slot"] = f"CAST(CASE {slots} ELSE {len(grid.minutes)} END AS SMALLINT)" if slots else "CAST(0 AS SMALLINT)"
+    prompt = " + ".join(b for b in relation.buckets if BUCKET_BY_NAME[b].prompt)
+    tiers = " ".join(f"WHEN {prompt} <= {t} THEN {i}" for i, t in enumerate(grid.prompt_tok)) if prompt else ""
+    keys["tier"] = f"CAST(CASE {tiers} ELSE {len(grid.prompt_tok)} END AS SMALLINT)" if tiers else "CAST(0 AS SMALLINT)"
+    bits = " + ".join(f"CAST({b} > 0 AS INTEGER) * {1 << MASKED.index(b)}" for b in relation.buckets if b in MASKED)
+    keys["mask"] = f"CAST({bits} AS INTEGER)" if bits else "CAST(0 AS INTEGER)"
+    return keys
+
+
+def _sum_cells(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
+    keys = _keys(relation, grid)
+    fixed = {k for k, sql in keys.items() if k in DIMENSIONS and k not in relation.dimensions}
+    varying = [k for k in KEYS if k not in fixed]
+    sums = ", ".join(f"sum({b}) AS {b}" for b in relation.buckets)
+    without = "count(*) - count(request_id)" if relation.has_request_id else "count(*)"
+    inner = (f"SELECT problem, {', '.join(f'CASE WHEN problem IS NULL THEN {keys[k]} END AS {k}' for k in varying)}, count(*) AS n, min(\"at\") AS first, max(\"at\") AS last,"
+             f" {without} AS without_id, {sums} FROM {rows} GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}")
+    outer = [f"{keys[k]} AS {k}" if k in fixed else k for k in KEYS]
+    outer += ["n", "problem", "first", "last", "without_id"]
+    outer += [f"CAST({b} AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_raw AS SELECT {', '.join(outer)} FROM ({inner})")
+
+
+def _group_outputs(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grouping: Grouping) -> None:
+    full = canonical(relation, rows)
+    dims = ", ".join(DIMENSIONS)
+    empty = "" if grouping.by_id else "LIMIT 0"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {dims}, CAST(\"at\" AS DATE) AS day, output_id, count(*) AS n"
+                f" FROM {full} GROUP BY ALL {empty}")
+    empty = "" if grouping.gap_s else "LIMIT 0"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_times AS SELECT {dims}, \"at\" FROM {full} {empty}")
+
+
+def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
+    """Sums per time block, kept only where there are too few customers to resample."""
+    row = con.execute(f"SELECT count(DISTINCT customer) FROM (SELECT customer FROM {name}_cells UNION ALL SELECT customer FROM {name}_contested)"
+                      if _has(con, f"{name}_contested") else f"SELECT count(DISTINCT customer) FROM {name}_cells").fetchone()
+    assert row is not None
+    few = row[0] < MIN_CUSTOMERS_TO_RESAMPLE
+    keys = _keys(relation, grid)
+    picked = ", ".join(f"{keys[k]} AS {k}" for k in KEYS if k not in ("customer", "feature"))
+    sums = ", ".join(f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {picked}, epoch_us(\"at\") // {BLOCK_S * 1_000_000} AS block,"
+                f" count(*) AS n, {sums} FROM {rows} {'' if few else 'WHERE false'} GROUP BY ALL")
+
+
+def _sum_prefixes(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str) -> None:
+    """How often each block of a prompt was read, by model: what an unbounded prefix cache would have kept."""
+    if not relation.has_prefix_blocks:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_prefixes (provider VARCHAR, model VARCHAR, block BIGINT, n BIGINT)")
+        return
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, count(*) AS n FROM"
+        f" (SELECT provider, model, unnest(prefix_blocks) AS block FROM {canonical(relation, rows)}) GROUP BY ALL")
+
+
+def _has(con: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return bool(con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone())
+
+
+def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]) -> Partial:
+    """One partial from several, in any order and grouping: sums add, contested rows and keys are put together."""
+    parts = list(partials)
+    result = Partial(name)
+    buckets = ", ".join(f"CAST(sum({b}) AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
+    block_keys = ", ".join(k for k in KEYS if k not in ("customer", "feature"))
+    def union(kind: str) -> str:
+        return "(" + " UNION ALL ".join(f"SELECT * FROM {p.name}_{kind}" for p in parts) + ")"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT {', '.join(KEYS)}, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('cells')} GROUP BY ALL")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {block_keys}, block, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('blocks')} GROUP BY ALL")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {', '.join(DIMENSIONS)}, day, output_id, CAST(sum(n) AS BIGINT) AS n FROM {union('outputs')} GROUP BY ALL")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, CAST(sum(n) AS BIGINT) AS n FROM {union('prefixes')} GROUP BY ALL")
+    for kind in ("contested", "times"):
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_{kind} AS SELECT * FROM {union(kind)}")
+    for part in parts:
+        result.n_accepted += part.n_accepted
+        result.n_without_id += part.n_without_id
+        for problem, n in part.rejected.items():
+            result.rejected[problem] = result.rejected.get(problem, 0) + n
+    result.first = min((p.first for p in parts if p.first), default=None)
+    result.last = max((p.last for p in parts if p.last), default=None)
+    return result
+
+
+def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, grouping: Grouping) -> tuple[Partial, int]:
+    """Decides the contested rows and adds the winners. → (partial without contested rows, duplicates dropped).
+
+    Of the rows with one id, the last snapshot counts: the one with the most output, then the most tokens, then
+    by every other column, so that the choice doesn't depend on the order of the files.
+    """
+    name = partial.name
+    row = con.execute(f"SELECT count(*) FROM {name}_contested").fetchone()
+    assert row is not None
+    n_contested = int(row[0])
+    if not n_contested:
+        return partial, 0
+    total = " + ".join(BUCKET_NAMES)
+    order = ("output_tok + reasoning_tok DESC, " + f"{total} DESC, \"at\", "
+             + ", ".join(f"{c} NULLS LAST" for c in (*DIMENSIONS, "output_id", *BUCKET_NAMES, "prefix_blocks")))
+    won = f"{name}_won"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT * FROM {name}_contested"
+                f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {won}_contested AS SELECT * FROM {name}_contested LIMIT 0")
+    winners = Partial(won)
+    relation = full_relation(f"SELECT * FROM {won}_rows")
+    sum_rows(con, relation, f"({relation.sql})", winners, grid, grouping)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_settled_contested AS SELECT * FROM {name}_contested LIMIT 0")
+    con.execute(f"DROP TABLE {name}_contested")
+    con.execute(f"CREATE TEMP TABLE {name}_contested AS SELECT * FROM {name}_settled_contested")
+    merged = merge(con, f"{name}_settled", [partial, winners])
+    return merged, n_contested - winners.n_accepted
