@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import traceback
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +42,8 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
-            return None
+            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            ctx.fail(f"No such command {cmd_name!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
         place, summary = COMMANDS[cmd_name]
         module_name, function_name = place.split(":")
         try:
@@ -49,7 +51,7 @@ class LazyGroup(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name != module_name:
                 raise
-            return None
+            ctx.fail(f"The command {cmd_name!r} isn't in this version")
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
         one.command(cmd_name, short_help=summary, context_settings=SETTINGS)(getattr(module, function_name))
         return typer.main.get_command(one)

