@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -394,3 +395,10 @@ def test_the_text_speaks_of_the_product_alone(repo: Path) -> None:
 def test_a_foreign_word_is_caught(text: str, tree: Tree) -> None:
     assert len(word_faults(tree({"a.md": f"first\n{text}\n"}), ["a.md"])) == 1
     assert word_faults(tree({"a.md": "https://example.com/work/1, net/work/, gone"}), ["a.md", "deleted.md"]) == []
+
+
+def test_the_network_is_out_of_reach_and_loopback_is_not() -> None:
+    with pytest.raises(pytest.fail.Exception, match="network"):
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=1).close()
