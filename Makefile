@@ -8,9 +8,6 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # The first Python ≥ 3.11 that runs; `make PYTHON=/path/to/python3.12 test` names another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# Where there is a compiler, native code that doesn't compile is an error; without one it is left out.
-CXX_FOUND := $(shell command -v c++ || command -v g++ || command -v clang++)
-NATIVE := $(if $(CXX_FOUND),SOLVENT_REQUIRE_NATIVE=1)
 SOURCES := pyproject.toml CMakeLists.txt src/solvent/__init__.py $(wildcard native/*)
 
 help: ## Show this list
@@ -24,12 +21,12 @@ $(VENV)/.made:
 
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 	@echo "installing solvent into $(VENV)" >&2
-	@$(NATIVE) $(PIP) -e .
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made $(SOURCES)
 	@echo "installing solvent and its test tools into $(VENV)" >&2
-	@$(NATIVE) $(PIP) -e '.[dev]'
+	@$(PIP) -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 demo: $(VENV)/.installed ## Audit a real log under an example product and write a report
