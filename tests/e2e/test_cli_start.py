@@ -25,7 +25,9 @@ def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(solvent.__file__).parents[1]), "COLUMNS": "110"}
+    # Buffered, as users have it: an unbuffered stdout hides what happens to the rest when a pipe closes.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**inherited, "PYTHONPATH": str(Path(solvent.__file__).parents[1]), "COLUMNS": "110"}
 
 
 def test_help_lists_every_command_with_its_line() -> None:
