@@ -142,6 +142,13 @@ class Sample(Table):
     def given(self) -> bool:
         return self.share is not None or self.trials is not None
 
+    def value(self) -> Fraction:
+        """The share, exact: as assumed, or successes ÷ trials."""
+        if self.trials is not None and self.successes is not None:
+            return Fraction(self.successes, self.trials)
+        assert self.share is not None, "attribute() refuses an outcome without a share or a count"
+        return Fraction(self.share)
+
 
 class Outcome(Sample):
     """Paid by success: a share of outputs, or a count per customer in the column `outcomes` of customers.csv."""
@@ -185,7 +192,6 @@ class FreeTier(Sample):
 class Plan(Table):
     """How one kind of customer pays: the sum of the components that it has."""
 
-    label: str = Field(default="", max_length=256)
     source: str = Field(default="", max_length=1024)
     seats: Seats | None = None
     usd_per_month: Amount | None = None
@@ -216,16 +222,18 @@ class Plan(Table):
 
     def recurs(self) -> bool:
         """Whether a customer pays something (or has a free tier) whatever it uses."""
+        return self.has_recurring_price() or self.minimum_usd_per_month is not None or self.free_tier is not None
+
+    def has_recurring_price(self) -> bool:
         prices = (self.usd_per_month, self.usd_per_year, self.usd_per_seat_month, self.usd_per_seat_year)
-        return any(p is not None for p in (*prices, self.minimum_usd_per_month, self.free_tier))
+        return any(price is not None for price in prices)
 
     def is_use_based(self) -> bool:
         parts = (self.usd_per_output, self.usd_per_request, self.tokens, self.credits, self.outcome)
         return any(p is not None for p in (*parts, self.ads, self.conversion))
 
-    def needs_seats(self) -> bool:
-        by_seat = self.usd_per_seat_month is not None or self.usd_per_seat_year is not None
-        return by_seat or any(allowance.per == "seat" for allowance in self.allowances)
+    def priced_by_seat(self) -> bool:
+        return self.usd_per_seat_month is not None or self.usd_per_seat_year is not None
 
     def billed_yearly(self) -> bool:
         monthly = (self.usd_per_month, self.usd_per_seat_month, self.minimum_usd_per_month)
@@ -304,11 +312,23 @@ class RevenueModel(Table):
             raise ValueError(f"{'; '.join(faults)}; the plans that exist: {known}")
         return self
 
+    def needs_seats(self, plan: Plan) -> bool:
+        """Whether the plan, or the plan that its free tier leads to, can't be computed without a count of seats."""
+        if plan.free_tier is not None and self.plans[plan.free_tier.paid_plan].priced_by_seat():
+            return True
+        return plan.priced_by_seat() or any(a.per == "seat" and a.beyond == "charge" for a in plan.allowances)
+
+    def usual_seats(self, plan: Plan) -> int | None:
+        """Seats of a customer for whom nothing else says: the plan's, or those of the plan its free tier leads to."""
+        if plan.seats is None and plan.free_tier is not None:
+            return self.plans[plan.free_tier.paid_plan].seats
+        return plan.seats
+
     def _free_tier_faults(self, name: str, paid: str) -> list[str]:
         if paid not in self.plans:
             return [f"plans.{name}.free_tier names {paid!r}"]
         plan = self.plans[paid]
-        if plan.free_tier is not None or not plan.recurs():
+        if plan.free_tier is not None or not plan.has_recurring_price():
             return [f"plans.{name}.free_tier names {paid!r}, which has no recurring price of its own"]
         return []
 
