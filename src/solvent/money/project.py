@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from solvent.errors import ProjectError
 from solvent.money.prices.offer import Offer
 from solvent.money.prices.own import OwnRate
-from solvent.money.revenue.model import Costs, RevenueModel
+from solvent.money.revenue.model import Costs, RevenueModel, single_subscription
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
@@ -45,14 +45,20 @@ class Product(Section):
 
 
 class Log(Section):
-    """How to read the log: format, zone of times without one, columns and constants."""
+    """How to read the log: format, zone of times without one, columns and constants.
+
+    start, end: the span that the log covers (UTC), where the first and last request don't say it.
+    assumed: what the log doesn't hold and this file states, each with its reason: figures that depend on it say so.
+    """
 
     format: str | None = None
     zone: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     constants: dict[str, str | int] = Field(default_factory=dict)
     ignore_keys: tuple[str, ...] = ()
-    dedupe: Literal["id", "none"] = "id"
+    start: datetime | None = None
+    end: datetime | None = None
+    assumed: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("zone")
     @classmethod
@@ -60,6 +66,15 @@ class Log(Section):
         if zone is not None and zone not in available_timezones():
             raise ValueError(f"unknown time zone {zone!r}; use an IANA name such as 'Europe/Berlin' or 'UTC'")
         return zone
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _in_utc(cls, value: Any) -> Any:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if isinstance(value, datetime):
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        raise ValueError("a TOML date or date-time is expected, such as 2026-11-01 or 2026-11-01T00:00:00Z")
 
     def tz(self) -> ZoneInfo | None:
         return ZoneInfo(self.zone) if self.zone else None
@@ -164,6 +179,13 @@ def load(path: Path | None) -> LoadedProject:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(str(path), f"not TOML: {error}") from None
     return parse(raw, path)
+
+
+def subscription_project(usd_per_month: Decimal) -> LoadedProject:
+    """The project of one developer on one subscription, for session logs: list price against the monthly price."""
+    product = Product(name=f"a {usd_per_month} USD subscription", output="reply", output_plural="replies")
+    revenue = single_subscription(usd_per_month, "--subscription")
+    return LoadedProject(Project(product=product, revenue=revenue), None, Path.cwd())
 
 
 def parse(raw: dict[str, Any], path: Path) -> LoadedProject:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from solvent.money.usage.relation import DIMENSIONS, Relation, literal
+from solvent.money.usage.relation import DIMENSIONS, Relation, literal, one_row
 from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES
 
 if TYPE_CHECKING:
@@ -33,8 +33,21 @@ HASHES_AT_ONCE = 16_000_000
 MIN_CUSTOMERS_TO_RESAMPLE = 10
 BLOCK_S = 300
 
-# Buckets without a fallback price: whether one was used decides whether a row can be priced at all.
-MASKED: tuple[str, ...] = tuple(n for n in BUCKET_NAMES if BUCKET_BY_NAME[n].falls_back_to is None)
+
+
+def _last_resort(name: str) -> str:
+    while (parent := BUCKET_BY_NAME[name].falls_back_to) is not None:
+        name = parent
+    return name
+
+
+# Buckets without a fallback price, each with the buckets that may borrow it: whether any was used decides
+# whether a request can be priced at all.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    last: tuple(n for n in BUCKET_NAMES if _last_resort(n) == last)
+    for last in BUCKET_NAMES if BUCKET_BY_NAME[last].falls_back_to is None
+}
+MASKED: tuple[str, ...] = tuple(FAMILIES)
 
 KEY_TYPES = {**dict.fromkeys(DIMENSIONS, "VARCHAR"), "day": "DATE", "slot": "SMALLINT", "tier": "SMALLINT", "mask": "INTEGER"}
 KEYS: tuple[str, ...] = tuple(KEY_TYPES)
@@ -46,6 +59,18 @@ class Grid:
 
     prompt_tok: tuple[int, ...] = ()
     minutes: tuple[int, ...] = ()
+
+    def hourly(self) -> Grid:
+        """The grid with a slot for every hour too, so that a short log can be shown hour by hour."""
+        return Grid(self.prompt_tok, tuple(sorted({*self.minutes, *range(60, 1440, 60)})))
+
+    def minute(self, slot: int) -> int:
+        """The first minute of a slot; the prices are the same through all of it."""
+        return self.minutes[slot - 1] if slot else 0
+
+    def prompt(self, tier: int) -> int:
+        """The shortest prompt of a tier."""
+        return self.prompt_tok[tier - 1] + 1 if tier else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +181,9 @@ def sum_rows(
     """Fills the tables of `result` from `rows` in one scan; rows with a problem are only counted."""
     name = result.name
     _sum_cells(con, relation, rows, name, grid)
-    row = con.execute(
+    row = one_row(con, 
         f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw WHERE problem IS NULL"
-    ).fetchone()
-    assert row is not None
+    )
     result.n_accepted, result.first, result.last, result.n_without_id = int(row[0]), row[1], row[2], int(row[3])
     rejected = con.execute(f"SELECT problem, sum(n) FROM {name}_raw WHERE problem IS NOT NULL GROUP BY 1").fetchall()
     result.rejected = {problem: int(n) for problem, n in rejected}
@@ -182,7 +206,10 @@ def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
     prompt = " + ".join(b for b in relation.buckets if BUCKET_BY_NAME[b].prompt)
     tiers = " ".join(f"WHEN {prompt} <= {t} THEN {i}" for i, t in enumerate(grid.prompt_tok)) if prompt else ""
     keys["tier"] = f"CAST(CASE {tiers} ELSE {len(grid.prompt_tok)} END AS SMALLINT)" if tiers else "CAST(0 AS SMALLINT)"
-    bits = " + ".join(f"CAST({b} > 0 AS INTEGER) * {1 << MASKED.index(b)}" for b in relation.buckets if b in MASKED)
+    bits = " + ".join(
+        f"CAST({' + '.join(used)} > 0 AS INTEGER) * {1 << i}"
+        for i, family in enumerate(FAMILIES.values())
+        if (used := [b for b in family if b in relation.buckets]))
     keys["mask"] = f"CAST({bits} AS INTEGER)" if bits else "CAST(0 AS INTEGER)"
     return keys
 
@@ -213,10 +240,10 @@ def _group_outputs(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str
 
 def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
     """Sums per time block, kept only where there are too few customers to resample."""
-    row = con.execute(f"SELECT count(DISTINCT customer) FROM (SELECT customer FROM {name}_cells UNION ALL SELECT customer FROM {name}_contested)"
-                      if _has(con, f"{name}_contested") else f"SELECT count(DISTINCT customer) FROM {name}_cells").fetchone()
-    assert row is not None
-    few = row[0] < MIN_CUSTOMERS_TO_RESAMPLE
+    (n_customers,) = one_row(
+        con, f"SELECT count(DISTINCT customer) FROM (SELECT customer FROM {name}_cells UNION ALL"
+        f" SELECT customer FROM {name}_contested)")
+    few = n_customers < MIN_CUSTOMERS_TO_RESAMPLE
     keys = _keys(relation, grid)
     picked = ", ".join(f"{keys[k]} AS {k}" for k in KEYS if k not in ("customer", "feature"))
     sums = ", ".join(f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
@@ -232,10 +259,6 @@ def _sum_prefixes(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str,
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, count(*) AS n FROM"
         f" (SELECT provider, model, unnest(prefix_blocks) AS block FROM {canonical(relation, rows)}) GROUP BY ALL")
-
-
-def _has(con: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return bool(con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone())
 
 
 def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]) -> Partial:
@@ -269,8 +292,7 @@ def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, groupin
     by every other column, so that the choice doesn't depend on the order of the files.
     """
     name = partial.name
-    row = con.execute(f"SELECT count(*) FROM {name}_contested").fetchone()
-    assert row is not None
+    row = one_row(con, f"SELECT count(*) FROM {name}_contested")
     n_contested = int(row[0])
     if not n_contested:
         return partial, 0

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
 
 DIMENSIONS: tuple[str, ...] = ("customer", "feature", "provider", "model", "service")
 
@@ -41,3 +45,10 @@ def literal(value: str | int | float | None) -> str:
 def identifier(name: str) -> str:
     """The name as an SQL identifier; it can't leave its quotes."""
     return '"' + name.replace("\x00", "").replace('"', '""') + '"'
+
+
+def one_row(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    """The only row of a query, read to its end so that the connection is free again."""
+    rows = con.execute(sql).fetchall()
+    assert len(rows) == 1, f"{len(rows)} rows"
+    return tuple(rows[0])

@@ -1,0 +1,193 @@
+"""Runs an audit: log × rate cards × revenue → statement. The one path from a log line to a margin.
+
+  take_in (money.usage.intake)  →  price_cells (pricing)  →  totals  →  attribute (money.revenue)  →  Audit (statement)
+
+What can't be read or priced stops the audit with everything listed at once, unless it is told to go on without.
+Enter at `run_audit`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from solvent.errors import LogError
+from solvent.money.audit.compare import changes_table, read_basis, read_statement
+from solvent.money.audit.conflicts import conflict_table
+from solvent.money.audit.outlook import add_break_even, add_caching
+from solvent.money.audit.pricing import Pricing, price_cells
+from solvent.money.audit.span import covered
+from solvent.money.audit.statement import Audit, Parts, customer_usage
+from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals
+from solvent.money.prices.catalogue import Catalogue
+from solvent.money.prices.catalogue import load as load_catalogue
+from solvent.money.prices.own import read_rates
+from solvent.money.project import LoadedProject, Project
+from solvent.money.revenue.attribute import attribute
+from solvent.money.revenue.lines import Attribution, Span
+from solvent.money.revenue.value import customer_value
+from solvent.money.usage.cells import Grid
+from solvent.money.usage.intake import Intake, Reading, take_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+MEMORY_LIMIT = "800MB"
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """as_of reprices everything at one day.   hash_key pseudonymises customers.   compare: an older statement."""
+
+    as_of: date | None = None
+    by: str = "customer"
+    format: str | None = None
+    allow_missing: bool = False
+    hash_key: bytes | None = None
+    compare: Path | None = None
+    threads: int | None = None
+
+
+class Incomplete(LogError):
+    """Something couldn't be read or priced. `lines` lists all of it, grouped, each with its fix."""
+
+    def __init__(self, lines: Sequence[str], n: int) -> None:
+        self.lines = list(lines)
+        super().__init__("audit", f"{n:,} rows or keys that can't be counted", "a log and prices without gaps",
+                         "mend what is listed above, or go on without it: --allow-missing")
+
+
+def run_audit(
+    paths: Sequence[str | Path], loaded: LoadedProject, options: AuditOptions, progress: Progress = lambda text, share: None
+) -> dict[str, Any]:
+    """The statement of a log under a project, as a JSON-ready document.
+
+    Raises: Incomplete where rows can't be read or priced; LogError, PriceError, RevenueError, ProjectError.
+    """
+    project = loaded.project
+    catalogue = load_catalogue(project.prices, own_rates(loaded), options.as_of)
+    boundaries = catalogue.boundaries()
+    grid = Grid(boundaries.prompt_tok, boundaries.minutes)
+    with connection(options.threads) as con:
+        intake = take_in(con, paths, Reading(project.log, project.output, grid, options.format), progress)
+        if intake.accepted == 0 and not intake.rejected:
+            raise LogError(str(paths[0]), "no request in it", "a log with at least one request")
+        progress("pricing", None)
+        pricing = price_cells(con, f"{intake.partial.name}_cells", catalogue, intake.grid, project.offers)
+        gaps = gap_lines(con, intake, pricing)
+        if gaps and not options.allow_missing:
+            raise Incomplete(gaps, _n_gaps(con, intake, pricing))
+        parts = _parts(con, loaded, intake, pricing, options)
+        progress("putting the statement together", None)
+        return _document(Audit(parts), catalogue, options)
+
+
+def _document(audit: Audit, catalogue: Catalogue, options: AuditOptions) -> dict[str, Any]:
+    """The statement with what needs the catalogue or an older statement added."""
+    document = audit.document()
+    figures = document["figures"]
+    add_break_even(audit, document)
+    add_caching(audit, document)
+    document["tables"]["conflicts"] = conflict_table(audit.parts.con, audit.parts.pricing, catalogue, audit.parts.intake.grid)
+    if options.as_of:
+        document["notes"].append(f"every request is priced as of {options.as_of.isoformat()}, whatever its own day")
+    if options.compare is not None:
+        older = read_statement(options.compare)
+        document["tables"]["changes"] = changes_table(read_basis(older, options.compare), audit.basis())
+    document["figures"] = figures.document()
+    return document
+
+
+def _parts(
+    con: duckdb.DuckDBPyConnection, loaded: LoadedProject, intake: Intake, pricing: Pricing, options: AuditOptions
+) -> Parts:
+    """Span, reserved machines, outputs, revenue."""
+    project = loaded.project
+    span = covered(project.log, intake.partial.first, intake.partial.last)
+    if any(used.offer for used in pricing.rates):
+        if span is None or not span.days:
+            raise LogError("[log] start, end", "a log that covers no time", "a span over which machines were reserved", "state [log] start and end")
+        reserve(con, pricing, span.days * 24)
+    rule = output_rule(project)
+    by_customer = totals(con, pricing, ("customer",))
+    for key, n in count_outputs(con, intake.partial, rule, ("customer",)).items():
+        by_customer[key].n_outputs = n
+    attribution = _attribution(loaded, customer_usage(by_customer), span)
+    n_outputs = sum((t.n_outputs for t in by_customer.values()), Fraction(0))
+    value_usd, value_source = customer_value(project.value, attribution, n_outputs, span)
+    name = pseudonymiser(options.hash_key) if options.hash_key else (lambda customer: customer)
+    return Parts(con, loaded, intake, pricing, span, rule, attribution, value_usd, value_source, options.by, name)
+
+
+def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None) -> Attribution:
+    project = loaded.project
+    if span is None or not project.revenue.plans:
+        return Attribution({}, {}, [], {}, Fraction(0), Fraction(0), [])
+    if not span.days:
+        raise LogError("[log] start, end", "a log that covers no time", "a span to prorate revenue to", "state [log] start and end")
+    return attribute(project.revenue, project.costs, usage, span, loaded.folder)
+
+
+def own_rates(loaded: LoadedProject) -> list[Any]:
+    """The project's own rates: [[rates]] and those in the files of [prices] files."""
+    rates = list(loaded.project.rates)
+    for name in loaded.project.prices.files:
+        rates += read_rates(loaded.folder / name)
+    return rates
+
+
+def output_rule(project: Project) -> OutputRule:
+    output = project.output
+    rule = OutputRule(output.by is not None, output.gap_minutes * 60 if output.gap_minutes else None)
+    return replace(rule, requests_per_output=output.requests_per_output) if output.requests_per_output else rule
+
+
+def gap_lines(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) -> list[str]:
+    """Everything that an audit would leave out, grouped, biggest first, each with a fix to paste."""
+    lines = intake.problems.lines()
+    unpriced = totals(con, pricing, ("reason_no",))
+    for (reason_no,), total in sorted(unpriced.items(), key=lambda item: -item[1].n_unpriced):
+        if reason_no is not None and reason_no >= 0:
+            reason = pricing.reasons[reason_no]
+            lines.append(f"unpriced: {total.n_unpriced:,} requests: {reason.detail}; {reason.fix}")
+    return lines
+
+
+def _n_gaps(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) -> int:
+    return intake.problems.n() + totals(con, pricing, ())[()].n_unpriced
+
+
+def pseudonymiser(key: bytes) -> Callable[[str], str]:
+    """Customer → a name that only the key's owner can connect: HMAC-SHA-256, 80 bits in base 32."""
+    def name(customer: str) -> str:
+        digest = hmac.new(key, customer.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+        import base64
+        return "c-" + base64.b32encode(digest[:10]).decode("ascii").lower()
+    return name
+
+
+@contextmanager
+def connection(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory that spills to a private temporary folder; nothing is left behind."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="solvent-") as folder:
+        con = duckdb.connect(config={"temp_directory": folder, "memory_limit": MEMORY_LIMIT, "autoinstall_known_extensions": False, "autoload_known_extensions": False})
+        try:
+            con.execute("SET preserve_insertion_order=false")
+            if threads:
+                con.execute(f"SET threads={int(threads)}")
+            yield con
+        finally:
+            con.close()

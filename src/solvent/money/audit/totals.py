@@ -1,0 +1,120 @@
+"""Totals of priced cells by any dimensions: requests, buckets, exact cost; and outputs by the project's rule.
+
+Sums are 128-bit integers until here and `Fraction` from here on. Enter at `totals`, `count_outputs`, `reserve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from solvent.errors import PriceError
+from solvent.money.audit.pricing import Pricing, work_weights
+from solvent.money.prices.offer import reserved_cost_usd, utilisation
+from solvent.money.usage.cells import Partial
+from solvent.money.usage.relation import one_row
+from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES
+
+if TYPE_CHECKING:
+    import duckdb
+
+Key = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Total:
+    """What a group of requests comes to. cost_usd covers the priced requests only."""
+
+    n_priced: int = 0
+    n_unpriced: int = 0
+    cost_usd: Fraction = Fraction(0)
+    buckets: dict[str, int] = field(default_factory=dict)
+    n_outputs: Fraction = Fraction(0)
+
+    @property
+    def n_requests(self) -> int:
+        return self.n_priced + self.n_unpriced
+
+
+def totals(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], where: str = "true") -> dict[Key, Total]:
+    """Totals per value of the columns `by`; an empty `by` gives one total under the key ().
+
+    cost_usd = Σ cost ÷ scale + Σ work × USD per work of its machine. Exact.
+    """
+    buckets = ", ".join(f"sum({b})" for b in pricing.used_buckets)
+    by_sql = "".join(f"{column}, " for column in by)
+    group = ", ".join(str(i + 1) for i in range(len(by) + 1))
+    rows = con.execute(
+        f"SELECT {by_sql}CASE WHEN work > 0 THEN rate_no ELSE -1 END AS machine, sum(n) FILTER (rate_no >= 0),"
+        f" sum(n) FILTER (rate_no < 0), sum(cost), sum(work){', ' + buckets if buckets else ''}"
+        f" FROM {pricing.table} WHERE {where} GROUP BY {group}").fetchall()
+    found: dict[Key, Total] = {}
+    n_by = len(by)
+    for row in rows:
+        total = found.setdefault(tuple(row[:n_by]), Total())
+        machine, priced, unpriced, cost, work = row[n_by : n_by + 5]
+        total.n_priced += int(priced or 0)
+        total.n_unpriced += int(unpriced or 0)
+        total.cost_usd += Fraction(int(cost or 0), pricing.scale)
+        if machine >= 0:
+            total.cost_usd += int(work) * pricing.offer_usd_per_work[machine]
+        for name, count in zip(pricing.used_buckets, row[n_by + 5 :], strict=True):
+            total.buckets[name] = total.buckets.get(name, 0) + int(count or 0)
+    if not found and not by:
+        found[()] = Total()
+    return found
+
+
+def reserve(con: duckdb.DuckDBPyConnection, pricing: Pricing, hours: Fraction) -> None:
+    """Spreads the reserved cost of every machine over the work it did, idle hours included.
+
+    usd_per_work = hours × USD per hour ÷ total work; utilisation is kept beside it.
+    Raises: PriceError where the work is more than the machines can do in the span.
+    """
+    for number, used in enumerate(pricing.rates):
+        if used.offer is None:
+            continue
+        prompt = " + ".join(f"sum({b})" for b in BUCKET_NAMES if BUCKET_BY_NAME[b].prompt)
+        row = one_row(con, f"SELECT {prompt}, sum(output_tok) + sum(reasoning_tok), sum(work) FROM {pricing.table}"
+                          f" WHERE rate_no = {number}")
+        input_tok, output_tok, work = (int(value or 0) for value in row)
+        per_input, per_output = work_weights(used.offer)
+        assert work == input_tok * per_input + output_tok * per_output
+        if not work:
+            raise PriceError(f"offer {used.offer.name}", "no tokens at all on this machine", "a log with usage")
+        busy = utilisation(used.offer, input_tok, output_tok, hours)
+        cost = reserved_cost_usd(used.offer, hours)
+        pricing.offer_usd_per_work[number] = cost / work
+        pricing.offer_usage[number] = (busy, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRule:
+    """How requests make outputs: by id, by a gap in seconds, or `requests_per_output` (1 by default)."""
+
+    by_id: bool = False
+    gap_s: int | None = None
+    requests_per_output: Decimal = Decimal(1)
+
+
+def count_outputs(
+    con: duckdb.DuckDBPyConnection, partial: Partial, rule: OutputRule, by: Sequence[str]
+) -> dict[Key, Fraction]:
+    """Outputs per value of `by`. An output that touches several values counts once in each, once in the whole."""
+    columns = "".join(f"{column}, " for column in by)
+    group = f"GROUP BY {', '.join(str(i + 1) for i in range(len(by)))}" if by else ""
+    if rule.by_id:
+        sql = (f"SELECT {columns}count(DISTINCT CASE WHEN output_id IS NOT NULL THEN {{'c': coalesce(customer, ''), 'o': output_id}} END)"
+               f" + coalesce(sum(n) FILTER (output_id IS NULL), 0) FROM {partial.name}_outputs {group}")
+    elif rule.gap_s is not None:
+        sql = (f"SELECT {columns}count(DISTINCT (customer, feature, turn)) FROM (SELECT *, sum(starts) OVER w AS turn FROM"
+               f" (SELECT *, CAST(\"at\" AS DATE) AS day, CASE WHEN epoch_us(\"at\") - epoch_us(lag(\"at\") OVER w) <= {rule.gap_s * 1_000_000}"
+               f" THEN 0 ELSE 1 END AS starts FROM {partial.name}_times WINDOW w AS (PARTITION BY customer, feature ORDER BY \"at\"))"
+               f" WINDOW w AS (PARTITION BY customer, feature ORDER BY \"at\" ROWS UNBOUNDED PRECEDING)) {group}")
+    else:
+        sql = f"SELECT {columns}sum(n) FROM {partial.name}_cells {group}"
+    ratio = Fraction(1) if rule.by_id or rule.gap_s is not None else 1 / Fraction(rule.requests_per_output)
+    return {tuple(row[: len(by)]): int(row[-1] or 0) * ratio for row in con.execute(sql).fetchall()}
