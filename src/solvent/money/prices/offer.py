@@ -80,7 +80,8 @@ def usd_per_hour_total(offer: Offer) -> Fraction:
     """USD for an hour of all machines of the offer, busy or idle.
 
     rented: n · (usd_per_hour + other/8766)
-    owned:  n · (((capital − residual)/(life · 8766) + power_kw · pue · usd_per_kwh) · (1 + operator_share) + other/8766)
+    owned:  n · ((capital_per_h + power_kw · pue · usd_per_kwh) · (1 + operator_share) + other/8766)
+            capital_per_h = (capital − residual)/(life · 8766)
     A year has 8,766 hours (365.25 days); residual and operator_share left out are 0, pue left out is 1.
     Exact.
     """
@@ -110,7 +111,8 @@ def reserved_cost_usd(offer: Offer, hours: Fraction) -> Fraction:
 def work_s(offer: Offer, input_tok: int, output_tok: int) -> Fraction:
     """input_tok/input_tok_per_s + output_tok/output_tok_per_s: seconds of one machine. Exact."""
     if input_tok < 0 or output_tok < 0:
-        raise PriceError(f"offer {offer.name!r}", f"{input_tok} input, {output_tok} output tokens", "no negative counts")
+        found = f"{input_tok} input, {output_tok} output tokens"
+        raise PriceError(f"offer {offer.name!r}", found, "no negative counts")
     return input_tok / Fraction(offer.input_tok_per_s) + output_tok / Fraction(offer.output_tok_per_s)
 
 
