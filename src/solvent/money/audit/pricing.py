@@ -47,7 +47,7 @@ class PriceKey:
 
     provider: str | None
     model: str | None
-    service: str
+    service: str | None
     day: date
     slot: int
     tier: int
@@ -153,6 +153,8 @@ class _Book:
     def _one(self, key: PriceKey, source: RateSource, grid: Grid) -> int | Unpriced:
         if key.model is None:
             return Unpriced("no_model", "the log has no model", 'say it: [log.constants] model = "…"')
+        if key.service is None:
+            return Unpriced("no_service_price", f"{key.model}: a service tier that isn't known", "say it: [log.constants] service = \"standard\"")
         offer = self._offer_of.get(key.model.casefold())
         if offer is not None:
             return self._offer_rate(offer, key)

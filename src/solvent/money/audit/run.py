@@ -29,7 +29,7 @@ from solvent.money.audit.statement import Audit, Parts, customer_usage
 from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals
 from solvent.money.prices.catalogue import Catalogue
 from solvent.money.prices.catalogue import load as load_catalogue
-from solvent.money.prices.own import read_rates
+from solvent.money.prices.own import read_files
 from solvent.money.project import LoadedProject, Project
 from solvent.money.revenue.attribute import attribute
 from solvent.money.revenue.lines import Attribution, Span
@@ -76,9 +76,7 @@ def run_audit(
     Raises: Incomplete where rows can't be read or priced; LogError, PriceError, RevenueError, ProjectError.
     """
     project = loaded.project
-    catalogue = load_catalogue(project.prices, own_rates(loaded), options.as_of)
-    boundaries = catalogue.boundaries()
-    grid = Grid(boundaries.prompt_tok, boundaries.minutes)
+    catalogue, grid = catalogue_of(loaded, options.as_of)
     with connection(options.threads) as con:
         intake = take_in(con, paths, Reading(project.log, project.output, grid, options.format), progress)
         if intake.accepted == 0 and not intake.rejected:
@@ -139,12 +137,13 @@ def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None
     return attribute(project.revenue, project.costs, usage, span, loaded.folder)
 
 
-def own_rates(loaded: LoadedProject) -> list[Any]:
-    """The project's own rates: [[rates]] and those in the files of [prices] files."""
-    rates = list(loaded.project.rates)
-    for name in loaded.project.prices.files:
-        rates += read_rates(loaded.folder / name)
-    return rates
+def catalogue_of(loaded: LoadedProject, as_of: date | None) -> tuple[Catalogue, Grid]:
+    """The catalogue that a project asks for, its own rates included, and the grid on which prices can change."""
+    prices = loaded.project.prices
+    own = (*loaded.project.rates, *read_files(loaded.folder / name for name in prices.files))
+    catalogue = load_catalogue(prices.prefer, own, as_of, aliases=prices.aliases, default_provider=prices.default_provider)
+    boundaries = catalogue.boundaries()
+    return catalogue, Grid(boundaries.prompt_tok, boundaries.minutes)
 
 
 def output_rule(project: Project) -> OutputRule:

@@ -91,7 +91,7 @@ def _line(
         spread = f", 95% interval {_dollars(10_000 * Fraction(figure.low))} to {_dollars(10_000 * Fraction(figure.high))}"
     line = f"Compute is {per_10k} per $10,000 of customer value{spread}; the policy allows {at_most}."
     if margin is not None:
-        word = "Gross margin is" if margin >= 0 else "Every dollar of revenue loses money: gross margin is"
+        word = "Gross margin is" if margin >= 0 else "It loses money: gross margin is"
         line += f" {word} {float(100 * margin):.1f}%."
     if policy.min_gross_margin is not None and margin is not None and margin < Fraction(policy.min_gross_margin):
         line += f" The policy asks for at least {Decimal(100) * policy.min_gross_margin:.1f}%."

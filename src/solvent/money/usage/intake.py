@@ -6,29 +6,31 @@ never dropped. Enter at `take_in`.
 
 from __future__ import annotations
 
-import csv
-import io
+import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solvent.errors import LogError
 from solvent.money.project import Log, Output
 from solvent.money.usage.cells import Grid, Grouping, Part, Partial, contested_hashes, full_relation, merge, settle
-from solvent.money.usage.columns import ColumnMap, column_map
+from solvent.money.usage.columns import ColumnMap
+from solvent.money.usage.flat import flat_log, unpack
 from solvent.money.usage.locate import locate
 from solvent.money.usage.problems import Problems
-from solvent.money.usage.recognise import recognise
-from solvent.money.usage.relation import identifier, literal, one_row
-from solvent.money.usage.sources import SourceFile, find, head
+from solvent.money.usage.readers.outcome import Reading as RecordReading
+from solvent.money.usage.recognise import FLAT, FORMATS, recognise
+from solvent.money.usage.relation import literal, one_row
+from solvent.money.usage.sources import SourceFile, find
 from solvent.money.usage.tabular import FlatLog
 from solvent.records import BUCKET_NAMES
 
 if TYPE_CHECKING:
     import duckdb
 
-HEAD_BYTES = 1 << 20
 # The shortest row that a log can have, for an upper bound on rows; compressed text shrinks at most so far.
 BYTES_PER_ROW, COMPRESSION = 12, 40
 # Up to this many rows, cells are kept by the hour.
@@ -83,10 +85,12 @@ def take_in(con: duckdb.DuckDBPyConnection, paths: Sequence[str | Path], reading
     """
     con.execute(f"SET TimeZone={literal(reading.log.zone or 'UTC')}")
     files = find(paths)
-    found = recognise(files[0], reading.format or reading.log.format)
-    if found.kind == "flat":
-        return _take_flat(con, files, found.format_name, reading, progress)
-    return _take_staged(con, files, found.format_name, reading, progress)
+    name = reading.format or reading.log.format or recognise(files[0]).format_name
+    if name in FORMATS:
+        return _take_staged(con, files, name, reading, progress)
+    if name not in FLAT:
+        raise LogError("--format", repr(name), "one of " + ", ".join((*FORMATS, *FLAT)))
+    return _take_flat(con, files, name, reading, progress)
 
 
 # ---------------------------------------------------------------------- flat logs
@@ -95,96 +99,53 @@ def take_in(con: duckdb.DuckDBPyConnection, paths: Sequence[str | Path], reading
 def _take_flat(
     con: duckdb.DuckDBPyConnection, files: list[SourceFile], format_name: str, reading: Reading, progress: Progress
 ) -> Intake:
-    log = flat_log(con, files, reading)
+    import duckdb as duck
+
     problems = Problems()
-    structural = _structural_rejects(con, log, problems)
-    n_at_most = _rows_at_most(con, log, files)
-    grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
-    part = Part(con, log.relation(), grid, grouping, n_at_most)
-    progress("looking for duplicates", None)
-    contested = contested_hashes([part])
-    progress("reading", None)
-    partial = merge(con, "log", [part.partial("part", contested)])
-    rejected = dict(partial.rejected)
-    partial, duplicates = settle(con, partial, grid, grouping)
-    n_rejected = sum(rejected.values())
-    if n_rejected:
-        locate(con, log, rejected, problems)
-    intake = Intake(
-        format_name, files, partial, partial.n_accepted + duplicates + n_rejected + structural, duplicates,
-        n_rejected + structural, 0, problems, grid, list(log.map.notes), log.map)
-    for name in log.map.not_understood:
-        problems.add("unknown_key", name, log.paths[0], 0, f'map it under [log.columns] or list it in [log] ignore_keys = ["{name}"]', 1)
+    try:
+        return _sum_flat(con, files, format_name, reading, problems, progress)
+    except duck.IOException as error:
+        if all(file.compression == "none" for file in files):
+            raise LogError(files[0].label, str(error).splitlines()[0], "a file that can be read") from None
+    with tempfile.TemporaryDirectory(prefix="solvent-") as folder:
+        problems = Problems()
+        unpacked = unpack(files, Path(folder), problems)
+        intake = _sum_flat(con, unpacked, format_name, reading, problems, progress)
+    intake.files = files
     return intake
 
 
-def flat_log(con: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], reading: Reading) -> FlatLog:
-    """The flat log with its columns found and mapped."""
-    log, output = reading.log, reading.output
-    first = files[0]
-    kind = _kind(first)
-    columns = dict(log.columns)
-    if output.by is not None:
-        columns["output_id"] = output.by
-    delimiter, header = ",", ()
-    if kind == "parquet":
-        rows = con.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(str(first.path))})").fetchall()
-        types = {row[0]: row[1] for row in rows}
-    elif kind == "csv":
-        delimiter, header = csv_header(first)
-        types = dict.fromkeys(header, "VARCHAR")
-    else:
-        types = dict.fromkeys(_jsonl_keys(con, first), "VARCHAR")
-    if {"timestamp", "input_length", "hash_ids"} <= types.keys() and "at" not in columns:
-        columns.setdefault("at_offset_ms", "timestamp")
-        if "at" not in log.constants:
-            raise LogError(str(first.path), "times counted from the start of the trace", "the day that it started",
-                           'state it: [log.constants] at = "2026-01-05T00:00:00Z"')
-    mapped = column_map(list(types), columns, log.constants, log.ignore_keys, str(first.path))
-    if "at" not in mapped.columns and "at" not in mapped.constants and "at_offset_ms" not in mapped.columns:
-        raise LogError(str(first.path), "no column holds the time of a request", 'map one, [log.columns] at = "…", or state a day, [log.constants] at = "2026-01-05"')
-    return FlatLog(
-        tuple(str(f.path) for f in files), kind, mapped, types, log.zone, delimiter, header, log.start, log.end)
-
-
-def _kind(file: SourceFile) -> str:
-    data = head(file, 4096)
-    if data.startswith(b"PAR1"):
-        return "parquet"
-    return "jsonl" if data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")) else "csv"
-
-
-def csv_header(file: SourceFile) -> tuple[str, tuple[str, ...]]:
-    """Delimiter and column names of a CSV file. Raises: LogError for an empty file or repeated names."""
-    text = head(file, HEAD_BYTES).decode("utf-8-sig", "replace")
-    first = text.splitlines()[0] if text.strip() else ""
-    if not first:
-        raise LogError(str(file.path), "an empty file", "a header and at least one row")
-    delimiter = max(",;\t|", key=first.count)
-    header = tuple(next(csv.reader(io.StringIO(text), delimiter=delimiter)))
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise LogError(f"{file.path}:1", f"the column {repeated[0]!r} twice", "different names")
-    if any(not name for name in header):
-        raise LogError(f"{file.path}:1", "a column without a name", "a header with a name for every column")
-    return delimiter, header
-
-
-def _jsonl_keys(con: duckdb.DuckDBPyConnection, file: SourceFile) -> list[str]:
-    """The top-level keys of the first records."""
-    import msgspec
-
-    keys: dict[str, None] = {}
-    for line in head(file, HEAD_BYTES).splitlines()[:2000]:
-        try:
-            record = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if isinstance(record, dict):
-            keys.update(dict.fromkeys(record))
-    if not keys:
-        raise LogError(str(file.path), "no JSON object in its first lines", "one JSON object a line")
-    return list(keys)
+def _sum_flat(  # noqa: PLR0913
+    con: duckdb.DuckDBPyConnection, files: list[SourceFile], format_name: str, reading: Reading, problems: Problems, progress: Progress
+) -> Intake:
+    """Sums the files; those packed alike are read as one part."""
+    n_at_most = 0
+    structural = 0
+    logs = []
+    for compression in sorted({file.compression for file in files}):
+        alike = [file for file in files if file.compression == compression]
+        log = flat_log(con, alike, reading.log, reading.output)
+        logs.append(log)
+        structural += _structural_rejects(con, log, problems)
+        n_at_most += _rows_at_most(con, log, alike)
+    grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
+    parts = [Part(con, log.relation(), grid, grouping, n_at_most) for log in logs]
+    progress("looking for duplicates", None)
+    contested = contested_hashes(parts)
+    progress("reading", None)
+    partials = [part.partial(f"part{i}", contested) for i, part in enumerate(parts)]
+    for log, one in zip(logs, partials, strict=True):
+        if one.rejected:
+            locate(con, log, one.rejected, problems)
+    partial = merge(con, "log", partials)
+    n_rejected = sum(partial.rejected.values())
+    partial, duplicates = settle(con, partial, grid, grouping)
+    first = logs[0]
+    for name in first.map.not_understood:
+        problems.add("unknown_key", name, files[0].label, 0, f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]")
+    return Intake(
+        format_name, files, partial, partial.n_accepted + duplicates + n_rejected + structural, duplicates,
+        n_rejected + structural, 0, problems, grid, list(first.map.notes), first.map)
 
 
 def _rows_at_most(con: duckdb.DuckDBPyConnection, log: FlatLog, files: Sequence[SourceFile]) -> int:
@@ -192,7 +153,7 @@ def _rows_at_most(con: duckdb.DuckDBPyConnection, log: FlatLog, files: Sequence[
         names = ", ".join(literal(p) for p in log.paths)
         (n_rows,) = one_row(con, f"SELECT sum(num_rows) FROM parquet_file_metadata([{names}])")
         return int(n_rows or 0)
-    return sum(f.size_bytes * (COMPRESSION if f.compression else 1) for f in files) // BYTES_PER_ROW
+    return sum(f.size_bytes * (COMPRESSION if f.compression != "none" else 1) for f in files) // BYTES_PER_ROW
 
 
 def _structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: Problems) -> int:
@@ -216,23 +177,36 @@ def _take_staged(
 ) -> Intake:
     from solvent.money.usage.staging import stage
 
-    log = reading.log
-    if log.columns:
-        raise LogError("[log.columns]", f"a column map for a {format_name} log", "none: the reader knows the format")
-    default_at = log.constants.get("at")
-    staged = stage(con, files, format_name, "staged", log, progress)
-    rows = "SELECT * FROM staged"
-    if log.constants:
-        replaced = ", ".join(
-            f"coalesce({identifier(k)}, {literal(str(v))}) AS {identifier(k)}" for k, v in log.constants.items() if k != "at")
-        rows = f"SELECT * REPLACE ({replaced}) FROM staged" if replaced else rows
-    assert default_at is None or isinstance(default_at, str | int)
+    n_bytes = sum(file.size_bytes for file in files) or 1
+    done = 0
+
+    def read(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        progress("reading", done / n_bytes)
+
+    staged = stage(con, files, format_name, "staged", record_reading(reading.log, reading.output), read)
     sums = one_row(con, f"SELECT {', '.join(f'sum({b})' for b in BUCKET_NAMES)} FROM staged")
     buckets = tuple(b for b, total in zip(BUCKET_NAMES, sums, strict=True) if total) or ("input_tok", "output_tok")
     grid, grouping = _grid(reading, staged.n_rows), grouping_of(reading.output)
-    part = Part(con, full_relation(rows, buckets, prefixes=False), grid, grouping, staged.n_rows)
+    part = Part(con, full_relation("SELECT * FROM staged", buckets, prefixes=False), grid, grouping, staged.n_rows)
     partial = part.partial("part", contested_hashes([part]))
     partial, duplicates = settle(con, merge(con, "log", [partial]), grid, grouping)
     return Intake(
-        format_name, files, partial, staged.n_rows + staged.n_rejected, duplicates, staged.n_rejected,
-        staged.n_not_requests, staged.problems, grid)
+        format_name, files, partial, staged.rows_in, duplicates, staged.n_rejected, staged.n_not_requests, staged.problems, grid)
+
+
+def record_reading(log: Log, output: Output) -> RecordReading:
+    """What the project file says to the readers of nested formats."""
+    columns = dict(log.columns)
+    if output.by is not None:
+        columns["output_id"] = output.by
+    constants = {name: value for name, value in log.constants.items() if name != "at"}
+    at = log.constants.get("at")
+    try:
+        default_at = datetime.fromisoformat(str(at)) if at is not None else None
+    except ValueError:
+        raise LogError("[log.constants] at", repr(at), "a time such as 2026-11-01T00:00:00Z") from None
+    if default_at is not None and default_at.tzinfo is None:
+        default_at = default_at.replace(tzinfo=log.tz() or UTC)
+    return RecordReading(log.tz(), default_at, columns, constants, frozenset(log.ignore_keys))

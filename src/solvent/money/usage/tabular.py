@@ -46,6 +46,7 @@ class FlatLog:
     header: tuple[str, ...] = ()
     start: datetime | None = None
     end: datetime | None = None
+    compression: str = "none"
 
     def relation(self) -> Relation:
         """The canonical requests of this log."""
@@ -55,11 +56,11 @@ class FlatLog:
         """The rows of one file with `row_no` and `problem`, for messages that say where."""
         raw = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
         if self.kind == "parquet":
-            source = f"SELECT file_row_number + 1 AS row_no, {raw} FROM read_parquet({literal(path)}, file_row_number=true)"
+            source = f"SELECT file_row_number + 1 AS row_no, {raw} FROM read_parquet({_list([path])}, file_row_number=true)"
         elif self.kind == "csv":
             source = f"SELECT row_number() OVER () AS row_no, {raw} FROM {self._read_csv([path])}"
         else:
-            lines = (f"read_csv({literal(path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,"
+            lines = (f"read_csv({_list([path])}, compression={literal(self.compression)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,"
                      f" max_line_size={MAX_LINE_BYTES}, ignore_errors=true, columns={{'line': 'VARCHAR'}})")
             picked = ", ".join(
                 f"CASE WHEN json_valid(line) THEN line ->> {literal(_json_path(self._path(source)))} END AS {identifier('raw_' + target)}"
@@ -80,14 +81,14 @@ class FlatLog:
         tops = sorted({path[0] for path in paths_in})
         nested = {path[0] for path in paths_in if len(path) > 1} | {self.map.columns.get("prefix_blocks", "")}
         columns = ", ".join(f"{literal(top)}: {literal('JSON' if top in nested else 'VARCHAR')}" for top in tops)
-        return (f"SELECT {raw} FROM read_json({_list(paths)}, format='newline_delimited', ignore_errors=true,"
+        return (f"SELECT {raw} FROM read_json({_list(paths)}, format='newline_delimited', ignore_errors=true, compression={literal(self.compression)},"
                 f" maximum_object_size={MAX_LINE_BYTES}, columns={{{columns}}})")
 
     def _read_csv(self, paths: list[str], *, store_rejects: bool = False) -> str:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.header)
         mode = "store_rejects=true" if store_rejects else "ignore_errors=true"
         return (f"read_csv({_list(paths)}, auto_detect=false, header=true, delim={literal(self.delimiter)}, quote='\"',"
-                f" escape='\"', max_line_size={MAX_LINE_BYTES}, {mode}, columns={{{columns}}})")
+                f" escape='\"', max_line_size={MAX_LINE_BYTES}, {mode}, compression={literal(self.compression)}, columns={{{columns}}})")
 
     def structure_check(self) -> str:
         """A scan that fills DuckDB's table of lines that aren't CSV rows; only CSV has such lines."""
@@ -255,7 +256,9 @@ def _json_path(path: tuple[str, ...]) -> str:
 
 
 def _list(paths: list[str]) -> str:
-    return "[" + ", ".join(map(literal, paths)) + "]"
+    """The paths as an SQL list; DuckDB takes a path for a glob, so the signs of one are bracketed."""
+    escaped = ("".join(f"[{c}]" if c in "*?[" else c for c in path) for path in paths)
+    return "[" + ", ".join(map(literal, escaped)) + "]"
 
 
 def _utc(text: str) -> str:

@@ -1,0 +1,124 @@
+"""Looks a log over before anything is known about the product: what it holds, and all that can't be known yet.
+
+Every gap is listed at once, with counts and the line of solvent.toml that fills it; `project_text` writes that file.
+What it doesn't do: guess prices or revenue. Enter at `survey`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from solvent.money.audit.pricing import price_cells
+from solvent.money.audit.run import catalogue_of, connection
+from solvent.money.audit.totals import totals
+from solvent.money.project import LoadedProject
+from solvent.money.usage.intake import Intake, Reading, take_in
+from solvent.money.usage.relation import one_row
+
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(slots=True)
+class Gap:
+    """Something that the log doesn't say. n: how many rows (or customers, or keys) it concerns."""
+
+    what: str
+    n: int
+    fix: str
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a log holds. models: (provider, model, requests, where its price comes from or None)."""
+
+    intake: Intake
+    models: list[tuple[str | None, str | None, int, str | None]]
+    n_customers: int
+    customers: list[str]
+    features: list[str]
+    gaps: list[Gap] = field(default_factory=list)
+    zone_missing: int = 0
+
+    def document(self) -> dict[str, Any]:
+        intake = self.intake
+        columns = intake.map.columns if intake.map else {}
+        return {
+            "schema": "solvent.survey/1", "format": intake.format, "files": [str(f.path) for f in intake.files],
+            "rows_in": intake.rows_in, "accepted": intake.accepted, "duplicates": intake.duplicates, "rejected": intake.rejected,
+            "not_requests": intake.not_requests,
+            "first": intake.partial.first.isoformat() if intake.partial.first else None,
+            "last": intake.partial.last.isoformat() if intake.partial.last else None,
+            "columns": dict(columns), "ignored_columns": list(intake.map.ignored) if intake.map else [],
+            "models": [{"provider": p, "model": m, "n_requests": n, "priced_by": source} for p, m, n, source in self.models],
+            "n_customers": self.n_customers, "features": self.features,
+            "gaps": [{"what": gap.what, "n": gap.n, "fix": gap.fix} for gap in self.gaps],
+        }
+
+
+def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str | None, progress: Progress) -> Survey:
+    """Reads the log with what is known so far and lists what isn't.
+
+    Raises: LogError where nothing is there or nothing is recognised.
+    """
+    project = loaded.project
+    catalogue, grid = catalogue_of(loaded, None)
+    with connection() as con:
+        intake = take_in(con, paths, Reading(project.log, project.output, grid, format_name), progress)
+        zone_missing = intake.problems.n("missing_zone")
+        if zone_missing:
+            in_utc = project.log.model_copy(update={"zone": "UTC"})
+            intake = take_in(con, paths, Reading(in_utc, project.output, grid, format_name), progress)
+        cells = f"{intake.partial.name}_cells"
+        pricing = price_cells(con, cells, catalogue, intake.grid, project.offers)
+        models: list[tuple[str | None, str | None, int, str | None]] = []
+        unpriced: list[Gap] = []
+        by_model = totals(con, pricing, ("provider", "model", "rate_no", "reason_no"))
+        for (provider, model, rate_no, reason_no), total in sorted(by_model.items(), key=lambda item: (-item[1].n_requests, str(item[0]))):
+            if reason_no is not None and reason_no >= 0:
+                reason = pricing.reasons[reason_no]
+                unpriced.append(Gap(f"no price: {reason.detail}", total.n_requests, reason.fix))
+                models.append((provider, model, total.n_requests, None))
+            else:
+                used = pricing.rates[rate_no]
+                models.append((provider, model, total.n_requests, used.rate.card.source if used.rate else "a machine of the project"))
+        n_customers, n_nameless = one_row(con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}")
+        customers = [row[0] for row in con.execute(f"SELECT customer FROM {cells} WHERE customer IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
+        features = [row[0] for row in con.execute(f"SELECT feature FROM {cells} WHERE feature IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
+    found = Survey(intake, _merged(models), int(n_customers), customers, features, zone_missing=zone_missing)
+    found.gaps = _gaps(found, loaded, _merged_gaps(unpriced), int(n_nameless))
+    return found
+
+
+def _merged(models: list[tuple[str | None, str | None, int, str | None]]) -> list[tuple[str | None, str | None, int, str | None]]:
+    """One line per model and source: rates by the hour or the tier are one to the reader."""
+    merged: dict[tuple[str | None, str | None, str | None], int] = {}
+    for provider, model, n, source in models:
+        merged[provider, model, source] = merged.get((provider, model, source), 0) + n
+    return [(p, m, n, s) for (p, m, s), n in merged.items()]
+
+
+def _merged_gaps(gaps: list[Gap]) -> list[Gap]:
+    merged: dict[tuple[str, str], Gap] = {}
+    for gap in gaps:
+        known = merged.setdefault((gap.what, gap.fix), replace(gap, n=0))
+        known.n += gap.n
+    return sorted(merged.values(), key=lambda gap: (-gap.n, gap.what))
+
+
+def _gaps(found: Survey, loaded: LoadedProject, unpriced: list[Gap], n_nameless: int) -> list[Gap]:
+    gaps = []
+    if found.zone_missing:
+        gaps.append(Gap("times without a zone", found.zone_missing, '[log] zone = "UTC"'))
+    gaps += unpriced
+    for group in found.intake.problems:
+        if group.kind != "missing_zone":
+            gaps.append(Gap(f"{group.kind.replace('_', ' ')}: {group.detail} ({', '.join(group.examples[:2])})", group.n, group.fix))
+    if n_nameless:
+        gaps.append(Gap("requests without a customer", n_nameless, '[log.columns] customer = "…" or [log.constants] customer = "…"'))
+    project = loaded.project
+    if not project.revenue.plans and project.value.usd_per_output is None and project.value.usd_total_per_month is None:
+        gaps.append(Gap("customers without revenue", max(found.n_customers, 1), "[revenue] and [revenue.plans.…], or [value]"))
+    return gaps
