@@ -9,6 +9,7 @@ import json
 
 from solvent.money.audit.survey import Survey
 from solvent.money.usage.columns import TARGETS
+from solvent.money.usage.locate import NO_DAY
 
 MAX_NAMES = 20
 
@@ -45,7 +46,8 @@ def project_text(survey: Survey) -> str:
 def _log(survey: Survey) -> list[str]:
     intake = survey.intake
     lines = ["[log]", f"format = {quoted(intake.format)}"]
-    lines.append(f'{"" if survey.zone_missing else "# "}zone = "UTC"              # of times without one: is it right?' if survey.zone_missing else '# zone = "UTC"            # of times without one')
+    zone = 'zone = "UTC"              # of times without one'
+    lines.append(f"{zone}: is it right?" if survey.zone_missing else f"# {zone}")
     lines += ["# start = 2026-01-01         # the span that the log covers, if its first and last request don't say it", "# end = 2026-02-01"]
     if intake.map is not None:
         lines += ["", "[log.columns]             # ours = \"yours\", as guessed: check them"]
@@ -54,6 +56,8 @@ def _log(survey: Survey) -> list[str]:
         if unused:
             lines.append("# not used: " + comment(", ".join(unused)))
     lines += ["", "[log.constants]           # what is the same for every request and stands in no column"]
+    if any(gap.what == NO_DAY for gap in survey.timeless):
+        lines.append('# at = "2026-01-05T00:00:00Z"  # when it started')
     if any(model is None for _, model, _, _ in survey.models):
         lines += ['# provider = "openai"', '# model = "…"']
     if not survey.n_customers:

@@ -15,6 +15,7 @@ from solvent.money.audit.pricing import price_cells
 from solvent.money.audit.run import catalogue_of, connection
 from solvent.money.audit.totals import totals
 from solvent.money.project import LoadedProject
+from solvent.money.usage.locate import NO_DAY
 from solvent.money.usage.intake import Intake, Reading, take_in
 from solvent.money.usage.relation import one_row
 
@@ -32,15 +33,22 @@ class Gap:
 
 @dataclass(slots=True)
 class Survey:
-    """What a log holds. models: (provider, model, requests, where its price comes from or None)."""
+    """What a log holds. models: (provider, model, requests, where its price comes from or None).
+
+    timeless: times that name no zone or no day; the rest was looked over as if they were UTC.
+    """
 
     intake: Intake
     models: list[tuple[str | None, str | None, int, str | None]]
     n_customers: int
     customers: list[str]
     features: list[str]
+    timeless: list[Gap]
     gaps: list[Gap] = field(default_factory=list)
-    zone_missing: int = 0
+
+    @property
+    def zone_missing(self) -> bool:
+        return any(gap.what != NO_DAY for gap in self.timeless)
 
     def document(self) -> dict[str, Any]:
         intake = self.intake
@@ -67,10 +75,11 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
     catalogue, grid = catalogue_of(loaded, None)
     with connection() as con:
         intake = take_in(con, paths, Reading(project.log, project.output, grid, format_name), progress)
-        zone_missing = intake.problems.n("missing_zone")
-        if zone_missing:
-            in_utc = project.log.model_copy(update={"zone": "UTC"})
-            intake = take_in(con, paths, Reading(in_utc, project.output, grid, format_name), progress)
+        timeless = [Gap(group.detail, group.n, group.fix) for group in intake.problems if group.kind == "missing_zone" or group.detail == NO_DAY]
+        if timeless:
+            constants = {"at": "2026-01-01T00:00:00Z", **project.log.constants} if any(g.what == NO_DAY for g in timeless) else project.log.constants
+            told = project.log.model_copy(update={"zone": "UTC", "constants": constants})
+            intake = take_in(con, paths, Reading(told, project.output, grid, format_name), progress)
         cells = f"{intake.partial.name}_cells"
         pricing = price_cells(con, cells, catalogue, intake.grid, project.offers)
         models: list[tuple[str | None, str | None, int, str | None]] = []
@@ -87,7 +96,7 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
         n_customers, n_nameless = one_row(con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}")
         customers = [row[0] for row in con.execute(f"SELECT customer FROM {cells} WHERE customer IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
         features = [row[0] for row in con.execute(f"SELECT feature FROM {cells} WHERE feature IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
-    found = Survey(intake, _merged(models), int(n_customers), customers, features, zone_missing=zone_missing)
+    found = Survey(intake, _merged(models), int(n_customers), customers, features, timeless)
     found.gaps = _gaps(found, loaded, _merged_gaps(unpriced), int(n_nameless))
     return found
 
@@ -109,9 +118,7 @@ def _merged_gaps(gaps: list[Gap]) -> list[Gap]:
 
 
 def _gaps(found: Survey, loaded: LoadedProject, unpriced: list[Gap], n_nameless: int) -> list[Gap]:
-    gaps = []
-    if found.zone_missing:
-        gaps.append(Gap("times without a zone", found.zone_missing, '[log] zone = "UTC"'))
+    gaps = list(found.timeless)
     gaps += unpriced
     for group in found.intake.problems:
         if group.kind != "missing_zone":

@@ -62,12 +62,7 @@ def flat_log(con: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], log: L
         types = dict.fromkeys(_jsonl_keys(con, first), "VARCHAR")
     if {"timestamp", "input_length", "hash_ids"} <= types.keys() and "at" not in columns:
         columns.setdefault("at_offset_ms", "timestamp")
-        if "at" not in log.constants:
-            raise LogError(str(first.path), "times counted from the start of the trace", "the day that it started",
-                           'state it: [log.constants] at = "2026-01-05T00:00:00Z"')
     mapped = column_map(list(types), columns, log.constants, log.ignore_keys, str(first.path))
-    if "at" not in mapped.columns and "at" not in mapped.constants and "at_offset_ms" not in mapped.columns:
-        raise LogError(str(first.path), "no column holds the time of a request", 'map one, [log.columns] at = "…", or state a day, [log.constants] at = "2026-01-05"')
     return FlatLog(
         tuple(str(f.path) for f in files), kind, mapped, types, log.zone, delimiter, header, log.start, log.end,
         first.compression)

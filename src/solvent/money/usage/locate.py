@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 EXAMPLES = 5
 MAX_FILES = 200
 
+NO_DAY = "times that name no day"
+
 # Problem in the query → kind for the user, what it means, what mends it.
 MEANING: dict[str, tuple[Kind, str, str]] = {
     "malformed": ("malformed", "not a row with the mapped columns", "repair or remove the line"),
     "no_time": ("bad_time", "no time", 'map the column: [log.columns] at = "…"'),
+    "no_day": ("bad_time", NO_DAY, 'state it: [log.constants] at = "2026-01-05T00:00:00Z"'),
     "bad_time": ("bad_time", "a time that can't be read", "write times as ISO 8601, such as 2026-11-01T09:30:00Z"),
     "missing_zone": ("missing_zone", "a time without a zone", 'state it: [log] zone = "UTC"'),
     "absurd_time": ("bad_time", "a time before 2015 or after 2099", "correct the clock or the column"),

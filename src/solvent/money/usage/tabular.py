@@ -138,11 +138,11 @@ class FlatLog:
     def _at(self) -> str:
         """The row's time in UTC: text, epoch seconds/milli/microseconds, native timestamps, or an offset."""
         if "at_offset_ms" in self.map.columns:
-            base = self.map.constants.get("at")
+            base = self.map.constants.get("at", "")
             offset = "TRY_CAST(raw_at_offset_ms AS DOUBLE)"
             return f"CASE WHEN {offset} BETWEEN 0 AND 3.2e12 THEN {_utc(literal(str(base)))} + to_microseconds(CAST({offset} * 1000 AS BIGINT)) END"
         if "at" not in self.map.columns:
-            return _utc(literal(str(self.map.constants.get("at"))))
+            return _utc(literal(str(self.map.constants.get("at", ""))))
         kind = self.types.get(self.map.columns["at"], "VARCHAR")
         if kind in ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE") and self.zone in (None, "UTC"):
             return "CAST(raw_at AS TIMESTAMP)"
@@ -211,7 +211,9 @@ class FlatLog:
         faults = [(" AND ".join(f"raw_{t} IS NULL" for t in self.map.columns), "malformed")]
         time = "raw_at" if "at" in self.map.columns else ("raw_at_offset_ms" if "at_offset_ms" in self.map.columns else None)
         if time:
-            faults += [(f"{time} IS NULL", "no_time"), ('"at" IS NULL', "bad_time")]
+            faults.append((f"{time} IS NULL", "no_time"))
+        stated = "at" in self.map.columns or "at" in self.map.constants
+        faults.append(('"at" IS NULL', "bad_time" if stated else "no_day"))
         without_zone = self._without_zone()
         if without_zone:
             faults.append((without_zone, "missing_zone"))
