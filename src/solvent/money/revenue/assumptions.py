@@ -62,8 +62,8 @@ def _value_text(value: Any) -> str:
 
 def _proration(span: Span) -> Assumption:
     words = (
-        f"Recurring prices and allowances are prorated to the span of the log:"
-        f" {text(span.days)} days ÷ {text(DAYS_PER_MONTH)} = {text(span.months)} months, a month being 365.25 ÷ 12 days."
+        f"Recurring prices and allowances are prorated to the span of the log: {text(span.days)} days"
+        f" ÷ {text(DAYS_PER_MONTH)} = {text(span.months)} months, a month being 365.25 ÷ 12 days."
         " Whoever has no start or end date is taken to be on the plan for all of it."
     )
     return words, "span of the log"
