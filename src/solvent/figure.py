@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -38,17 +38,13 @@ def exact_text(value: Number | None, places: int = MONEY_PLACES) -> str | None:
         return repr(value)
     if isinstance(value, Decimal):
         value = Fraction(value)
-    scaled = value * 10**places
-    whole = scaled.numerator // scaled.denominator
-    with localcontext() as context:
-        context.prec = max(50, len(str(abs(whole))) + 10)
-        context.rounding = ROUND_HALF_EVEN
-        whole = int((Decimal(scaled.numerator) / Decimal(scaled.denominator)).to_integral_value()) if (
-            scaled.denominator != 1
-        ) else whole
-    sign = "-" if whole < 0 else ""
-    digits = str(abs(whole)).rjust(places + 1, "0")
-    head, tail = digits[:-places], digits[-places:].rstrip("0")
+    whole, rest = divmod(abs(value.numerator) * 10**places, value.denominator)
+    twice = 2 * rest
+    if twice > value.denominator or (twice == value.denominator and whole % 2):
+        whole += 1
+    sign = "-" if value < 0 and whole else ""
+    digits = str(whole).rjust(places + 1, "0")
+    head, tail = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0")
     return f"{sign}{head}.{tail}" if tail else f"{sign}{head}"
 
 

@@ -21,6 +21,7 @@ MAX_ROWS = 20_000
 MAX_ROWS_WITH_LINEAGE = 2_000
 MAX_LINES = 12
 NOBODY = "(none)"
+TIMES = ("day", "hour")
 
 Row = dict[str, Any]
 
@@ -59,8 +60,9 @@ class Shape:
 def dimension_table(
     shape: Shape, rows: Mapping[str, Total], whole: Total, money: Mapping[str, MoneyOf], lineage: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """A table with one row per value, costliest first."""
-    ordered = sorted(rows.items(), key=lambda item: (-item[1].cost_usd, item[0]))
+    """A table with one row per value, costliest first; days and hours in their order."""
+    by_cost = sorted(rows.items(), key=lambda item: (-item[1].cost_usd, item[0]))
+    ordered = sorted(rows.items()) if shape.key in TIMES else by_cost
     shown = ordered if len(ordered) <= MAX_ROWS else _worth_showing(ordered, money)
     table_rows = [_row(shape, name, total, whole, money.get(name, MoneyOf())) for name, total in shown]
     for row in table_rows[:MAX_ROWS_WITH_LINEAGE]:
@@ -130,39 +132,57 @@ def _column(key: str, label: str, unit: str, method: str, formula: str, source: 
 
 def lineage_lines(by_rate: Mapping[Key, Total], rates: Sequence[UsedRate], name: Callable[[Any], str]) -> dict[str, list[str]]:
     """For every first key: how its cost came about, the largest parts first. by_rate: totals by (key, rate_no)."""
-    parts: dict[str, list[tuple[Fraction, str]]] = {}
+    parts: dict[str, list[_Part]] = {}
     for (key, rate_no), total in by_rate.items():
         if rate_no is not None and rate_no >= 0:
             parts.setdefault(name(key), []).extend(_parts(rates[rate_no], total))
     lines = {}
     for key, found in parts.items():
-        found.sort(key=lambda part: -part[0])
-        lines[key] = [text for _, text in found[:MAX_LINES]]
+        found.sort(key=lambda part: -part.cost_usd)
+        lines[key] = [_line(part) for part in found[:MAX_LINES]]
         if len(found) > MAX_LINES:
-            rest = sum((usd for usd, _ in found[MAX_LINES:]), Fraction(0))
+            rest = sum((part.cost_usd for part in found[MAX_LINES:]), Fraction(0))
             lines[key].append(f"{len(found) - MAX_LINES} smaller parts = {_usd(rest)} USD")
     return lines
 
 
-def _parts(used: UsedRate, total: Total) -> Iterable[tuple[Fraction, str]]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One product of a row's cost: a bucket at a rate, a call price (bucket None), or a share of a machine."""
+
+    cost_usd: Fraction
+    used: UsedRate
+    bucket: str | None
+    count: int
+
+
+def _parts(used: UsedRate, total: Total) -> Iterable[_Part]:
     if used.offer is not None:
-        yield total.cost_usd, f"{total.n_requests:,} requests on machine {used.offer.name}, by share of its work = {_usd(total.cost_usd)} USD"
+        yield _Part(total.cost_usd, used, None, total.n_requests)
         return
+    for name, count in total.buckets.items():
+        if count:
+            yield _Part(count * used.usd_per_unit[name], used, name, count)
+    if used.usd_per_request:
+        yield _Part(total.n_requests * used.usd_per_request, used, None, total.n_requests)
+
+
+def _line(part: _Part) -> str:
+    """The product in words: count × price = cost, and the card."""
+    used, cost = part.used, f"{_usd(part.cost_usd)} USD"
+    if used.offer is not None:
+        return f"{part.count:,} requests on machine {used.offer.name}, by share of its work = {cost}"
     assert used.rate is not None
     card = used.rate.card
     where = f"{card.provider}/{card.model}, {used.rate.service}, {card.source}"
-    for name, count in total.buckets.items():
-        if not count:
-            continue
-        bucket = BUCKET_BY_NAME[name]
-        price = used.usd_per_unit[name] * bucket.units_per_price
-        borrowed = " (priced as " + BUCKET_BY_NAME[bucket.falls_back_to].label + ")" if name in used.fallbacks and bucket.falls_back_to else ""
-        cost = count * used.usd_per_unit[name]
-        unit = bucket.price.removeprefix("input_").removeprefix("output_").split("usd_per_", 1)[-1]
-        yield cost, f"{count:,} {bucket.label}{borrowed} × {_usd(price)} USD per {unit} = {_usd(cost)} USD ({where})"
-    if used.usd_per_request:
-        cost = total.n_requests * used.usd_per_request
-        yield cost, f"{total.n_requests:,} requests × {_usd(used.usd_per_request)} USD = {_usd(cost)} USD ({where})"
+    if part.bucket is None:
+        return f"{part.count:,} requests × {_usd(used.usd_per_request)} USD = {cost} ({where})"
+    bucket = BUCKET_BY_NAME[part.bucket]
+    price = used.usd_per_unit[part.bucket] * bucket.units_per_price
+    parent = bucket.falls_back_to if part.bucket in used.fallbacks else None
+    borrowed = f" (priced as {BUCKET_BY_NAME[parent].label})" if parent else ""
+    unit = bucket.price.split("usd_per_", 1)[-1]
+    return f"{part.count:,} {bucket.label}{borrowed} × {_usd(price)} USD per {unit} = {cost} ({where})"
 
 
 def _usd(value: Fraction) -> str:

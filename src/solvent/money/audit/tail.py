@@ -24,14 +24,14 @@ class Spread:
 
 
 def spread(values: Sequence[Fraction], shares: Sequence[Fraction]) -> Spread | None:
-    """Concentration of non-negative values; None where there is nothing to spread (no customers, or a sum of zero).
+    """Concentration of non-negative values; None where there is nothing to spread (one customer, or a sum of zero).
 
     top(p) = sum of the largest p·n values ÷ sum, the boundary customer by its part: 1% of 73 customers is 0.73 of
     the largest. gini = 1 − 2 × area under the Lorenz curve. Exact.
     """
     total = sum(values, Fraction(0))
     n = len(values)
-    if n == 0 or total <= 0:
+    if n < 2 or total <= 0:
         return None
     ascending = sorted(values)
     top = {p: _largest(ascending[::-1], p * n) / total for p in shares}
