@@ -165,7 +165,10 @@ class _Zstd(io.RawIOBase):
                 return 0
             while chunk:
                 self._open = True
-                self._rest += self._frame.decompress(chunk)
+                try:
+                    self._rest += self._frame.decompress(chunk)
+                except zstandard.ZstdError as error:
+                    raise OSError("damaged zstd data") from error
                 chunk = self._frame.unused_data if self._frame.eof else b""
                 if self._frame.eof:
                     self._frame, self._open = self._context.decompressobj(), False
@@ -208,7 +211,7 @@ def lines(file: SourceFile, limit_bytes: int | None = None) -> Iterator[tuple[in
                     yield number, Malformed("malformed", f"a line longer than {limit >> 20} MiB")
                     _skip_line(stream)
                     continue
-            except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
+            except (EOFError, OSError, zlib.error) as error:
                 yield number, Malformed("truncated", _cut(error))
                 return
             if number == 1:

@@ -177,7 +177,13 @@ def usage_type_buckets(usage: dict[str, Any], unknown: list[str], reading: Readi
     sum_in, sum_out = sum(parts_in.values()), sum(parts_out.values())
     ways_in = _ways(base_in, sum_in, reading.constants.get("cached"))
     ways_out = _ways(base_out, sum_out, reading.constants.get("reasoning"))
-    fits = [(a, b) for a, b in product(ways_in, ways_out) if total is None or a + sum_in + b + sum_out == total]
+    # What the project states also explains a total that is Langfuse's own sum of everything, parts counted twice.
+    everything = base_in + sum_in + base_out + sum_out
+    stated = bool({"cached", "reasoning"} & reading.constants.keys()) and total == everything
+    fits = [
+        (a, b) for a, b in product(ways_in, ways_out)
+        if total is None or stated or a + sum_in + b + sum_out == total
+    ]  # fmt: skip
     if len(fits) != 1:
         open_ = "can't tell whether `input` and `output` hold their parts"
         what = open_ if fits else "`total` isn't the sum of its parts"
