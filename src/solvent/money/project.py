@@ -26,6 +26,9 @@ from solvent.money.revenue.model import Costs, RevenueModel, single_subscription
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
+SUBSCRIPTION_POLICY = (
+    "Use whose list price is above the subscription's is insolvent territory for whoever sells it, and what it saves you."
+)
 _MONEY = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s+([A-Z]{3})\s*$")
 
 
@@ -185,7 +188,8 @@ def subscription_project(usd_per_month: Decimal) -> LoadedProject:
     """The project of one developer on one subscription, for session logs: list price against the monthly price."""
     product = Product(name=f"a {usd_per_month} USD subscription", output="reply", output_plural="replies")
     revenue = single_subscription(usd_per_month, "--subscription")
-    return LoadedProject(Project(product=product, revenue=revenue), None, Path.cwd())
+    policy = Policy(max_compute_per_value=Decimal(1), text=SUBSCRIPTION_POLICY)
+    return LoadedProject(Project(product=product, revenue=revenue, policy=policy), None, Path.cwd())
 
 
 def parse(raw: dict[str, Any], path: Path) -> LoadedProject:

@@ -49,6 +49,7 @@ class Basis:
     output_name: str
     output_rule: str
     output_method: Method
+    months: Fraction | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -136,6 +137,9 @@ class _Maker:
         self.add("cost_per_value", "Compute per dollar of customer value", ratio(self.cost_usd, m.value_usd), "usd/usd",
                  "cost_usd ÷ customer_value_usd", ("cost_usd", "customer_value_usd"))
         cost = self.cost_usd
+        self.figures.add(Figure(
+            "cost_per_month_usd", "Compute per month, at this pace", ratio(cost, b.months), "usd/month", weakest([b.cost_method, "predicted"]),
+            "derived", "cost_usd ÷ months of the span; a month is 365.25 ÷ 12 days", ("cost_usd",)))
         self.add("undated_cost_share", "Compute priced by cards without dates", ratio(b.undated_cost_usd, cost), "share",
                  "cost at undated cards ÷ cost_usd", ("cost_usd",))
         self.add("assumed_cost_share", "Compute priced by the project's own statement", ratio(b.assumed_cost_usd, cost), "share",

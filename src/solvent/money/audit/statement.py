@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SCHEMA = "solvent.statement/1"
 MAX_DAYS_BY_HOUR = 3
 DIMENSIONS = {"customer": "customers", "feature": "features", "model": "models", "day": "days"}
-HEADLINE = ("cost_per_value", "gross_margin", "margin_usd", "cost_usd", "revenue_usd", "cost_per_output_usd",
+HEADLINE = ("cost_per_value", "gross_margin", "margin_usd", "cost_usd", "revenue_usd", "cost_per_output_usd", "cost_per_month_usd",
             "losing_customers_share", "top_10_percent_cost_share")
 
 
@@ -196,7 +196,8 @@ class Audit:
             cost_of(lambda u: u.rate is not None and not u.rate.dated and u.rate.method == "priced"),
             cost_of(lambda u: u.rate is None or u.rate.method == "assumed"),
             self.whole.n_unpriced + self.parts.intake.rejected, self.project.product.plural(),
-            self._rule_text(), "measured" if self.parts.rule.requests_per_output == 1 else "assumed", self.intervals())
+            self._rule_text(), "measured" if self.parts.rule.requests_per_output == 1 else "assumed",
+            self.parts.span.months if self.parts.span and self.parts.span.days else None, self.intervals())
         return statement_figures(basis)
 
     def _rule_text(self) -> str:
