@@ -26,6 +26,7 @@ from solvent.money.usage.recognise import FLAT, FORMATS, recognise
 from solvent.money.usage.relation import literal, one_row
 from solvent.money.usage.sources import SourceFile, find
 from solvent.money.usage.tabular import FlatLog
+from solvent.money.usage.watch import watched
 from solvent.records import BUCKET_NAMES
 
 if TYPE_CHECKING:
@@ -130,10 +131,10 @@ def _sum_flat(  # noqa: PLR0913
         n_at_most += _rows_at_most(con, log, alike)
     grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
     parts = [Part(con, log.relation(), grid, grouping, n_at_most) for log in logs]
-    progress("looking for duplicates", None)
-    contested = contested_hashes(parts)
-    progress("reading", None)
-    partials = [part.partial(f"part{i}", contested) for i, part in enumerate(parts)]
+    with watched(con, "looking for duplicates", progress):
+        contested = contested_hashes(parts)
+    with watched(con, "reading", progress):
+        partials = [part.partial(f"part{i}", contested) for i, part in enumerate(parts)]
     for log, one in zip(logs, partials, strict=True):
         if one.rejected:
             locate(con, log, one.rejected, problems)
