@@ -42,7 +42,9 @@ BUCKETS: tuple[Bucket, ...] = (
     Bucket("output_tok", "output", "output_usd_per_mtok", MILLION),
     Bucket("reasoning_tok", "reasoning output", "reasoning_usd_per_mtok", MILLION, "output_tok"),
     Bucket("input_audio_tok", "audio input", "input_audio_usd_per_mtok", MILLION, None, True),
-    Bucket("cache_read_audio_tok", "audio cache read", "cache_read_audio_usd_per_mtok", MILLION, "input_audio_tok", True),
+    Bucket(
+        "cache_read_audio_tok", "audio cache read", "cache_read_audio_usd_per_mtok", MILLION, "input_audio_tok", True
+    ),
     Bucket("output_audio_tok", "audio output", "output_audio_usd_per_mtok", MILLION),
     Bucket("input_image_tok", "image input", "input_image_usd_per_mtok", MILLION, "input_tok", True),
     Bucket("output_image_tok", "image output", "output_image_usd_per_mtok", MILLION),

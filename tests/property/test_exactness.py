@@ -39,15 +39,20 @@ def price(model: str, day: date, minute: int, service: str, prompt_tok: int) -> 
         base *= Decimal("0.25")
     base *= 1 + sum(prompt_tok > t for t in THRESHOLDS)
     return {
-        "input_usd_per_mtok": base, "cache_read_usd_per_mtok": base / 10,
-        "output_usd_per_mtok": base * 5, "input_audio_usd_per_hour": base * 7, "usd_per_1k_requests": base,
+        "input_usd_per_mtok": base,
+        "cache_read_usd_per_mtok": base / 10,
+        "output_usd_per_mtok": base * 5,
+        "input_audio_usd_per_hour": base * 7,
+        "usd_per_1k_requests": base,
     }
 
 
 class Rates:
     """A price source over `price`; one card a day, so that every combination is its own rate."""
 
-    def rate(self, provider: str | None, model: str, day: date, minute: int, service: str, prompt_tok: int) -> Rate | Unpriced:
+    def rate(
+        self, provider: str | None, model: str, day: date, minute: int, service: str, prompt_tok: int
+    ) -> Rate | Unpriced:
         if model not in MODELS:
             return Unpriced("unknown_model", model, "")
         prices = price(model, day, minute, service, prompt_tok)
@@ -63,34 +68,61 @@ def row_cost(row: dict) -> Decimal:
         p = price(row["model"], at.date(), at.hour * 60 + at.minute, row["service"], row["prompt"] + 0)
         cached, reasoning = row["cached"], row["reasoning"]
         return (
-            (row["prompt"] - cached) * p["input_usd_per_mtok"] / 10**6 + cached * p["cache_read_usd_per_mtok"] / 10**6
-            + (row["completion"] - reasoning) * p["output_usd_per_mtok"] / 10**6 + reasoning * p["output_usd_per_mtok"] / 10**6
+            (row["prompt"] - cached) * p["input_usd_per_mtok"] / 10**6
+            + cached * p["cache_read_usd_per_mtok"] / 10**6
+            + (row["completion"] - reasoning) * p["output_usd_per_mtok"] / 10**6
+            + reasoning * p["output_usd_per_mtok"] / 10**6
             + p["usd_per_1k_requests"] / 1000
         )
 
 
-rows = st.fixed_dictionaries({
-    "id": st.integers(0, 40), "s": st.integers(0, 5 * 86_400), "customer": st.sampled_from(["a", "b", "ç'\"", "d;--"]),
-    "model": st.sampled_from(sorted(MODELS)), "service": st.sampled_from(sorted(SERVICES)),
-    "prompt": st.sampled_from([0, 1, 999, 1_000, 1_001, 200_000, 200_001, 7_654_321]) | st.integers(0, 10**7),
-    "cached": st.integers(0, 10**7), "completion": st.integers(0, 10**6), "reasoning": st.integers(0, 10**6),
-}).map(lambda r: {**r, "cached": min(r["cached"], r["prompt"]), "reasoning": min(r["reasoning"], r["completion"])})
+rows = st.fixed_dictionaries(
+    {
+        "id": st.integers(0, 40),
+        "s": st.integers(0, 5 * 86_400),
+        "customer": st.sampled_from(["a", "b", "ç'\"", "d;--"]),
+        "model": st.sampled_from(sorted(MODELS)),
+        "service": st.sampled_from(sorted(SERVICES)),
+        "prompt": st.sampled_from([0, 1, 999, 1_000, 1_001, 200_000, 200_001, 7_654_321]) | st.integers(0, 10**7),
+        "cached": st.integers(0, 10**7),
+        "completion": st.integers(0, 10**6),
+        "reasoning": st.integers(0, 10**6),
+    }
+).map(lambda r: {**r, "cached": min(r["cached"], r["prompt"]), "reasoning": min(r["reasoning"], r["completion"])})
 
-MAP = {"at": "at", "request_id": "id", "customer": "customer", "model": "model", "service": "service",
-       "prompt_tok": "prompt", "cache_read_tok": "cached", "completion_tok": "completion", "reasoning_tok": "reasoning"}
+MAP = {
+    "at": "at",
+    "request_id": "id",
+    "customer": "customer",
+    "model": "model",
+    "service": "service",
+    "prompt_tok": "prompt",
+    "cache_read_tok": "cached",
+    "completion_tok": "completion",
+    "reasoning_tok": "reasoning",
+}
 NAMES = ("at", "id", "customer", "model", "service", "prompt", "cached", "completion", "reasoning")
 GRID = Grid(THRESHOLDS, OFF_PEAK)
 
 
 def write(path: Path, kind: str, log: list[dict], con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    records = [{**{k: r[k] for k in NAMES if k != "at"}, "id": f"r{r['id']}", "at": (START + timedelta(seconds=r["s"])).isoformat()} for r in log]
+    records = [
+        {
+            **{k: r[k] for k in NAMES if k != "at"},
+            "id": f"r{r['id']}",
+            "at": (START + timedelta(seconds=r["s"])).isoformat(),
+        }
+        for r in log
+    ]
     lines = path.with_suffix(".lines")
     lines.write_text("".join(json.dumps(r) + "\n" for r in records))
     if kind == "jsonl":
         lines.rename(path)
         return dict.fromkeys(NAMES, "VARCHAR")
-    source = (f"read_json('{lines}', format='newline_delimited', columns={{'at':'TIMESTAMPTZ',id:'VARCHAR',customer:'VARCHAR',model:'VARCHAR',"
-              "service:'VARCHAR',prompt:'BIGINT',cached:'INTEGER',completion:'UBIGINT',reasoning:'BIGINT'})")
+    source = (
+        f"read_json('{lines}', format='newline_delimited', columns={{'at':'TIMESTAMPTZ',id:'VARCHAR',customer:'VARCHAR',model:'VARCHAR',"
+        "service:'VARCHAR',prompt:'BIGINT',cached:'INTEGER',completion:'UBIGINT',reasoning:'BIGINT'})"
+    )
     con.execute(f"COPY (SELECT * FROM {source}) TO '{path}' (FORMAT {'parquet' if kind == 'parquet' else 'csv'})")
     if kind == "csv":
         return dict.fromkeys(NAMES, "VARCHAR")
@@ -98,7 +130,15 @@ def write(path: Path, kind: str, log: list[dict], con: duckdb.DuckDBPyConnection
 
 
 def part_of(con: duckdb.DuckDBPyConnection, path: Path, kind: str, types: dict[str, str]) -> Part:
-    log = FlatLog((str(path),), kind, column_map(list(types), MAP, {}), types, None, ",", ("at", *list(types)[1:]) if kind != "csv" else csv_names(path))
+    log = FlatLog(
+        (str(path),),
+        kind,
+        column_map(list(types), MAP, {}),
+        types,
+        None,
+        ",",
+        ("at", *list(types)[1:]) if kind != "csv" else csv_names(path),
+    )
     return Part(con, log.relation(), GRID, Grouping(), 1_000)
 
 
@@ -110,8 +150,17 @@ def kept(log: list[dict]) -> list[dict]:
     """Of the rows with one id, the one with the most output, then tokens, then by every other column."""
     best: dict[int, tuple] = {}
     for r in log:
-        order = (-r["completion"], -(r["prompt"] + r["completion"]), r["s"], r["customer"].encode(), r["model"], r["service"],
-                 r["prompt"] - r["cached"], r["cached"], r["completion"] - r["reasoning"])
+        order = (
+            -r["completion"],
+            -(r["prompt"] + r["completion"]),
+            r["s"],
+            r["customer"].encode(),
+            r["model"],
+            r["service"],
+            r["prompt"] - r["cached"],
+            r["cached"],
+            r["completion"] - r["reasoning"],
+        )
         if r["id"] not in best or order < best[r["id"]][0]:
             best[r["id"]] = (order, r)
     return [r for _, r in best.values()]
@@ -136,7 +185,9 @@ def audited(con: duckdb.DuckDBPyConnection, parts: list[Part]) -> tuple[dict[tup
     with localcontext() as context:
         context.prec = 60
         found = totals(con, pricing, ("customer", "model"))
-        return {k: (t.n_priced, Decimal(t.cost_usd.numerator) / Decimal(t.cost_usd.denominator)) for k, t in found.items()}, duplicates
+        return {
+            k: (t.n_priced, Decimal(t.cost_usd.numerator) / Decimal(t.cost_usd.denominator)) for k, t in found.items()
+        }, duplicates
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
@@ -155,7 +206,9 @@ def test_totals_equal_the_decimal_oracle(kind: str, log: list[dict], tmp_path_fa
 
 @given(log=st.lists(rows, min_size=2, max_size=30), data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_any_split_of_a_log_gives_the_same_totals(log: list[dict], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_split_of_a_log_gives_the_same_totals(
+    log: list[dict], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("log")
     where = data.draw(st.lists(st.integers(0, 3), min_size=len(log), max_size=len(log)))
     pieces = [[r for r, w in zip(log, where, strict=True) if w == i] for i in range(4)]

@@ -25,11 +25,20 @@ def command(
     as_of: Annotated[str | None, typer.Option(metavar="DATE", help="Price every request as of this day.")] = None,
     by: Annotated[str, typer.Option(help="Table to show: customer, feature, model or day.")] = "customer",
     format_: Annotated[str | None, typer.Option("--format", help="Force the log's format.")] = None,
-    out: Annotated[list[Path] | None, typer.Option("--out", "-o", help="Write a report: .html, .json, .md, .csv or a folder of CSV files.")] = None,
-    compare: Annotated[Path | None, typer.Option(metavar="OLD.json", help="Say what changed since an older statement.")] = None,
-    subscription: Annotated[str | None, typer.Option(metavar="USD", help="Set the log's list price against a monthly subscription.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="Write a report: .html, .json, .md, .csv or a folder of CSV files."),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="OLD.json", help="Say what changed since an older statement.")
+    ] = None,
+    subscription: Annotated[
+        str | None, typer.Option(metavar="USD", help="Set the log's list price against a monthly subscription.")
+    ] = None,
     allow_missing: Annotated[bool, typer.Option(help="Go on without what can't be read or priced.")] = False,
-    hash_customers: Annotated[bool, typer.Option(help=f"Pseudonymise customers with a keyed hash (key: {HASH_KEY_VARIABLE}).")] = False,
+    hash_customers: Annotated[
+        bool, typer.Option(help=f"Pseudonymise customers with a keyed hash (key: {HASH_KEY_VARIABLE}).")
+    ] = False,
     check: Annotated[bool, typer.Option(help="Exit 1 where the policy fails.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the statement as JSON.")] = False,
 ) -> None:
@@ -40,7 +49,9 @@ def command(
     if by not in BY:
         raise ProjectError("--by", repr(by), "one of " + ", ".join(BY))
     loaded = _project(project, subscription)
-    options = AuditOptions(_day(as_of), by, format_, allow_missing or subscription is not None, _hash_key(hash_customers), compare)
+    options = AuditOptions(
+        _day(as_of), by, format_, allow_missing or subscription is not None, _hash_key(hash_customers), compare
+    )
     try:
         with progress() as tell:
             statement = run_audit(logs, loaded, options, tell)
@@ -62,7 +73,11 @@ def _project(path: Path | None, subscription: str | None) -> Any:
         except InvalidOperation:
             raise ProjectError("--subscription", repr(subscription), "dollars a month, such as 200") from None
         if path is not None or not usd.is_finite() or usd <= 0:
-            raise ProjectError("--subscription", "a project file beside it" if path else repr(subscription), "dollars a month above 0, without --project")
+            raise ProjectError(
+                "--subscription",
+                "a project file beside it" if path else repr(subscription),
+                "dollars a month above 0, without --project",
+            )
         return subscription_project(usd)
     if path is None and Path("solvent.toml").is_file():
         path = Path("solvent.toml")

@@ -28,7 +28,12 @@ def command(
     from solvent.report.write import write_whole
 
     if os.path.lexists(out) and not force:
-        raise ProjectError(str(out), "a file that is already there", "a new file", "name another with --out, or --force to overwrite it")
+        raise ProjectError(
+            str(out),
+            "a file that is already there",
+            "a new file",
+            "name another with --out, or --force to overwrite it",
+        )
     with progress() as tell:
         found = survey(logs, load(None), format_, tell)
     write_whole(out, project_text(found).encode())
@@ -37,8 +42,10 @@ def command(
         sys.stdout.write("\n")
         return
     intake = found.intake
-    typer.echo(f"{intake.format}: {intake.rows_in:,} requests in {len(intake.files):,} file(s), {found.n_customers:,} customers,"
-               f" {len(found.models):,} model prices, {intake.duplicates:,} duplicates")
+    typer.echo(
+        f"{intake.format}: {intake.rows_in:,} requests in {len(intake.files):,} file(s), {found.n_customers:,} customers,"
+        f" {len(found.models):,} model prices, {intake.duplicates:,} duplicates"
+    )
     for provider, model, n, source in found.models[:20]:
         name = f"{provider}/{model}" if provider else str(model or "(no model)")
         typer.echo(f"  {n:>12,}  {printable(name)}: {source or 'NO PRICE'}")

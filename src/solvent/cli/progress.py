@@ -10,18 +10,27 @@ from contextlib import contextmanager
 PATIENCE_S = 1.0
 
 
+def _silent(text: str, share: float | None = None) -> None:
+    pass
+
+
 @contextmanager
 def progress(*, on: bool = True) -> Iterator[Callable[[str, float | None], None]]:
     """Yields tell(text, share): what is being done, and how much of it where that is known."""
     if not on or not sys.stderr.isatty():
-        yield lambda text, share=None: None
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True)
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
     task = bar.add_task("", total=None)
 
     def tell(text: str, share: float | None = None) -> None:

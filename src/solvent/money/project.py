@@ -26,9 +26,7 @@ from solvent.money.revenue.model import Costs, RevenueModel, single_subscription
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
-SUBSCRIPTION_POLICY = (
-    "Use whose list price is above the subscription's is insolvent territory for whoever sells it, and what it saves you."
-)
+SUBSCRIPTION_POLICY = "Use whose list price is above the subscription's is insolvent territory for whoever sells it, and what it saves you."
 _MONEY = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s+([A-Z]{3})\s*$")
 
 
@@ -175,7 +173,9 @@ def load(path: Path | None) -> LoadedProject:
         return LoadedProject(Project(), None, Path.cwd())
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ProjectError(str(path), f"{path.stat().st_size} bytes", f"a project file of at most {MAX_BYTES} bytes")
+            raise ProjectError(
+                str(path), f"{path.stat().st_size} bytes", f"a project file of at most {MAX_BYTES} bytes"
+            )
         raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
     except OSError as error:
         raise ProjectError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
@@ -238,7 +238,9 @@ def _in_usd(node: Any, rates: dict[str, Currency], path: Path, key: str, convers
             if code == "USD":
                 return amount
             if code not in rates:
-                raise ProjectError(str(path), f"`{key}` is in {code}", "a [[currency]] table that gives its rate in USD")
+                raise ProjectError(
+                    str(path), f"`{key}` is in {code}", "a [[currency]] table that gives its rate in USD"
+                )
             rate = rates[code]
             usd = amount * rate.usd
             conversions.append(f"{key}: {node} = {usd} USD at {rate.usd} USD/{code} of {rate.date} ({rate.source})")

@@ -70,7 +70,10 @@ def repeated_blocks_share(con: duckdb.DuckDBPyConnection, partial: Partial) -> F
 
 
 def _main_rate(pricing: Pricing, by_model_rate: Mapping[Key, Total], model: str | None) -> UsedRate | None:
-    numbers = [(total.n_requests, rate_no) for (name, rate_no), total in by_model_rate.items()
-               if name == model and rate_no is not None and rate_no >= 0]
+    numbers = [
+        (total.n_requests, rate_no)
+        for (name, rate_no), total in by_model_rate.items()
+        if name == model and rate_no is not None and rate_no >= 0
+    ]
     used = pricing.rates[max(numbers)[1]] if numbers else None
     return used if used is not None and used.rate is not None and "input_tok" in used.usd_per_unit else None

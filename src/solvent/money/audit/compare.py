@@ -48,9 +48,13 @@ def basis_document(basis: CostBasis) -> dict[str, Any]:
     return {
         "n_outputs": str(basis.n_outputs),
         "models": {
-            name: {"n_requests": use.n_requests, "units": {k: str(v) for k, v in use.units.items()},
-                   "usd": {k: str(v) for k, v in use.usd.items()}}
-            for name, use in basis.models.items()},
+            name: {
+                "n_requests": use.n_requests,
+                "units": {k: str(v) for k, v in use.units.items()},
+                "usd": {k: str(v) for k, v in use.usd.items()},
+            }
+            for name, use in basis.models.items()
+        },
     }
 
 
@@ -61,7 +65,9 @@ def read_statement(path: Path) -> dict[str, Any]:
             raise ReportError(str(path), f"{path.stat().st_size} bytes", f"a statement of at most {MAX_BYTES} bytes")
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ReportError(str(path), f"can't be read ({error.strerror})", "a statement written by `solvent audit --json`") from None
+        raise ReportError(
+            str(path), f"can't be read ({error.strerror})", "a statement written by `solvent audit --json`"
+        ) from None
     except (ValueError, RecursionError):
         raise ReportError(str(path), "not JSON", "a statement written by `solvent audit --json`") from None
     if not isinstance(document, dict) or document.get("schema") != "solvent.statement/1":
@@ -75,10 +81,13 @@ def read_basis(document: Mapping[str, Any], path: Path) -> CostBasis:
         basis = document["basis"]
         models = {
             str(name): ModelUse(int(use["n_requests"]), _fractions(use["units"]), _fractions(use["usd"]))
-            for name, use in basis["models"].items()}
+            for name, use in basis["models"].items()
+        }
         return CostBasis(_fraction(basis["n_outputs"]), models)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, RecursionError) as error:
-        raise ReportError(str(path), f"its `basis` can't be read ({type(error).__name__})", "an unedited statement") from None
+        raise ReportError(
+            str(path), f"its `basis` can't be read ({type(error).__name__})", "an unedited statement"
+        ) from None
 
 
 def _fractions(values: Mapping[str, str]) -> dict[str, Fraction]:
@@ -140,6 +149,15 @@ def changes_table(old: CostBasis, new: CostBasis) -> dict[str, Any]:
     rows = [{"cause": cause, "delta_usd": exact_text(usd)} for cause, usd in effects.items()]
     rows.append({"cause": "all of it", "delta_usd": exact_text(new.cost_usd() - old.cost_usd())})
     formula = "cost = outputs × requests per output × share of model × units per request × price; one factor exchanged after another"
-    columns = [{"key": "cause", "label": "Cause", "unit": "text", "method": "priced", "formula": "", "source": ""},
-               {"key": "delta_usd", "label": "Change of compute", "unit": "usd", "method": "priced", "formula": formula, "source": "both statements"}]
+    columns = [
+        {"key": "cause", "label": "Cause", "unit": "text", "method": "priced", "formula": "", "source": ""},
+        {
+            "key": "delta_usd",
+            "label": "Change of compute",
+            "unit": "usd",
+            "method": "priced",
+            "formula": formula,
+            "source": "both statements",
+        },
+    ]
     return {"label": "What changed", "columns": columns, "rows": rows, "n_rows": len(rows), "shown": len(rows)}

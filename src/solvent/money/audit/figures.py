@@ -87,16 +87,41 @@ class _Maker:
         """A derived figure: its method is the weakest of its inputs' methods."""
         method = weakest(self.figures[i].method for i in inputs)
         low, high = self.basis.intervals.get(figure_id, (None, None))
-        return self.figures.add(Figure(
-            figure_id, label, value, unit, method, "derived", formula, tuple(inputs),
-            low, high, 0.95 if low is not None else None, note=self._note(figure_id, value)))
+        return self.figures.add(
+            Figure(
+                figure_id,
+                label,
+                value,
+                unit,
+                method,
+                "derived",
+                formula,
+                tuple(inputs),
+                low,
+                high,
+                0.95 if low is not None else None,
+                note=self._note(figure_id, value),
+            )
+        )
 
     def base(self, figure_id: str, label: str, value: Number | None, unit: str, method: Method, source: str,
              ) -> Figure:  # fmt: skip
         """A figure that comes straight from the log, the cards or the project."""
         low, high = self.basis.intervals.get(figure_id, (None, None))
-        return self.figures.add(Figure(figure_id, label, value, unit, method, source, low=low, high=high,
-                                       level=0.95 if low is not None else None, note=self._note(figure_id, value)))
+        return self.figures.add(
+            Figure(
+                figure_id,
+                label,
+                value,
+                unit,
+                method,
+                source,
+                low=low,
+                high=high,
+                level=0.95 if low is not None else None,
+                note=self._note(figure_id, value),
+            )
+        )
 
     def _note(self, figure_id: str, value: Number | None) -> str:
         if value is None:
@@ -119,53 +144,155 @@ class _Maker:
         revenue = self.base("revenue_usd", "Revenue", m.revenue_usd, "usd", m.method, m.source)
         if m.low_usd is not None and m.revenue_usd is not None:
             del self.figures.by_id["revenue_usd"]
-            self.figures.add(Figure(revenue.id, revenue.label, m.revenue_usd, "usd", m.method, m.source, low=m.low_usd, high=m.high_usd, level=0.95))
+            self.figures.add(
+                Figure(
+                    revenue.id,
+                    revenue.label,
+                    m.revenue_usd,
+                    "usd",
+                    m.method,
+                    m.source,
+                    low=m.low_usd,
+                    high=m.high_usd,
+                    level=0.95,
+                )
+            )
         known = m.revenue_usd is not None
         costs = "solvent.toml [costs]"
         self.base("refunds_usd", "Refunds", m.refunds_usd if known else None, "usd", "assumed", costs)
         self.base("fees_usd", "Payment fees", m.fees_usd if known else None, "usd", "assumed", costs)
         self.base("other_cost_usd", "Other cost of goods", m.other_cost_usd, "usd", "assumed", costs)
-        self.add("margin_usd", "Margin", self.margin_usd, "usd",
-                 "revenue_usd − refunds_usd − fees_usd − cost_usd − other_cost_usd",
-                 ("revenue_usd", "refunds_usd", "fees_usd", "cost_usd", "other_cost_usd"))
-        self.add("gross_margin", "Gross margin", ratio(self.margin_usd, self.net_usd), "share",
-                 "margin_usd ÷ (revenue_usd − refunds_usd)", ("margin_usd", "revenue_usd", "refunds_usd"))
+        self.add(
+            "margin_usd",
+            "Margin",
+            self.margin_usd,
+            "usd",
+            "revenue_usd − refunds_usd − fees_usd − cost_usd − other_cost_usd",
+            ("revenue_usd", "refunds_usd", "fees_usd", "cost_usd", "other_cost_usd"),
+        )
+        self.add(
+            "gross_margin",
+            "Gross margin",
+            ratio(self.margin_usd, self.net_usd),
+            "share",
+            "margin_usd ÷ (revenue_usd − refunds_usd)",
+            ("margin_usd", "revenue_usd", "refunds_usd"),
+        )
         if m.value_source == "revenue":
             self.add("customer_value_usd", "Customer value", m.value_usd, "usd", "revenue_usd", ("revenue_usd",))
         else:
             self.base("customer_value_usd", "Customer value", m.value_usd, "usd", "assumed", m.value_source)
-        self.add("cost_per_value", "Compute per dollar of customer value", ratio(self.cost_usd, m.value_usd), "usd/usd",
-                 "cost_usd ÷ customer_value_usd", ("cost_usd", "customer_value_usd"))
+        self.add(
+            "cost_per_value",
+            "Compute per dollar of customer value",
+            ratio(self.cost_usd, m.value_usd),
+            "usd/usd",
+            "cost_usd ÷ customer_value_usd",
+            ("cost_usd", "customer_value_usd"),
+        )
         cost = self.cost_usd
-        self.figures.add(Figure(
-            "cost_per_month_usd", "Compute per month, at this pace", ratio(cost, b.months), "usd/month", weakest([b.cost_method, "predicted"]),
-            "derived", "cost_usd ÷ months of the span; a month is 365.25 ÷ 12 days", ("cost_usd",)))
-        self.add("undated_cost_share", "Compute priced by cards without dates", ratio(b.undated_cost_usd, cost), "share",
-                 "cost at undated cards ÷ cost_usd", ("cost_usd",))
-        self.add("assumed_cost_share", "Compute priced by the project's own statement", ratio(b.assumed_cost_usd, cost), "share",
-                 "cost at the project's own rates and machines ÷ cost_usd", ("cost_usd",))
+        self.figures.add(
+            Figure(
+                "cost_per_month_usd",
+                "Compute per month, at this pace",
+                ratio(cost, b.months),
+                "usd/month",
+                weakest([b.cost_method, "predicted"]),
+                "derived",
+                "cost_usd ÷ months of the span; a month is 365.25 ÷ 12 days",
+                ("cost_usd",),
+            )
+        )
+        self.add(
+            "undated_cost_share",
+            "Compute priced by cards without dates",
+            ratio(b.undated_cost_usd, cost),
+            "share",
+            "cost at undated cards ÷ cost_usd",
+            ("cost_usd",),
+        )
+        self.add(
+            "assumed_cost_share",
+            "Compute priced by the project's own statement",
+            ratio(b.assumed_cost_usd, cost),
+            "share",
+            "cost at the project's own rates and machines ÷ cost_usd",
+            ("cost_usd",),
+        )
 
     def per_output(self) -> None:
         whole, m = self.basis.whole, self.basis.money
         n = whole.n_outputs
-        self.add("cost_per_output_usd", "Cost per output", ratio(self.cost_usd, n), "usd/output", "cost_usd ÷ n_outputs", ("cost_usd", "n_outputs"))
-        self.add("cost_per_request_usd", "Cost per request", ratio(self.cost_usd, whole.n_requests), "usd/request", "cost_usd ÷ n_requests", ("cost_usd", "n_requests"))
-        self.add("revenue_per_output_usd", "Revenue per output", ratio(m.revenue_usd, n), "usd/output", "revenue_usd ÷ n_outputs", ("revenue_usd", "n_outputs"))
-        self.add("margin_per_output_usd", "Margin per output", ratio(self.margin_usd, n), "usd/output", "margin_usd ÷ n_outputs", ("margin_usd", "n_outputs"))
+        self.add(
+            "cost_per_output_usd",
+            "Cost per output",
+            ratio(self.cost_usd, n),
+            "usd/output",
+            "cost_usd ÷ n_outputs",
+            ("cost_usd", "n_outputs"),
+        )
+        self.add(
+            "cost_per_request_usd",
+            "Cost per request",
+            ratio(self.cost_usd, whole.n_requests),
+            "usd/request",
+            "cost_usd ÷ n_requests",
+            ("cost_usd", "n_requests"),
+        )
+        self.add(
+            "revenue_per_output_usd",
+            "Revenue per output",
+            ratio(m.revenue_usd, n),
+            "usd/output",
+            "revenue_usd ÷ n_outputs",
+            ("revenue_usd", "n_outputs"),
+        )
+        self.add(
+            "margin_per_output_usd",
+            "Margin per output",
+            ratio(self.margin_usd, n),
+            "usd/output",
+            "margin_usd ÷ n_outputs",
+            ("margin_usd", "n_outputs"),
+        )
 
     def tail(self) -> Spread | None:
         b = self.basis
         tail = spread(b.customer_costs, TOP_SHARES)
         for share in TOP_SHARES:
             percent = int(share * 100)
-            self.add(f"top_{percent}_percent_cost_share", f"Share of compute by the top {percent}% of customers",
-                     tail.top[share] if tail else None, "share", f"compute of the costliest {percent}% of customers ÷ cost_usd", ("cost_usd", "n_customers"))
-        self.add("cost_gini", "Gini coefficient of compute over customers", tail.gini if tail else None, "ratio",
-                 "1 − 2 × area under the Lorenz curve", ("cost_usd", "n_customers"))
+            self.add(
+                f"top_{percent}_percent_cost_share",
+                f"Share of compute by the top {percent}% of customers",
+                tail.top[share] if tail else None,
+                "share",
+                f"compute of the costliest {percent}% of customers ÷ cost_usd",
+                ("cost_usd", "n_customers"),
+            )
+        self.add(
+            "cost_gini",
+            "Gini coefficient of compute over customers",
+            tail.gini if tail else None,
+            "ratio",
+            "1 − 2 × area under the Lorenz curve",
+            ("cost_usd", "n_customers"),
+        )
         margins = b.customer_margins
         losing = Fraction(sum(1 for margin in margins if margin < 0), len(margins)) if margins else None
-        self.add("losing_customers_share", "Customers who lose money", losing, "share",
-                 "customers with a margin below zero ÷ customers with known revenue", ("margin_usd", "n_customers"))
-        self.add("cvar_loss_usd", "Mean loss on the worst 5% of customers", cvar_loss(margins), "usd",
-                 "mean of −margin over the worst 5% of customers", ("margin_usd", "n_customers"))
+        self.add(
+            "losing_customers_share",
+            "Customers who lose money",
+            losing,
+            "share",
+            "customers with a margin below zero ÷ customers with known revenue",
+            ("margin_usd", "n_customers"),
+        )
+        self.add(
+            "cvar_loss_usd",
+            "Mean loss on the worst 5% of customers",
+            cvar_loss(margins),
+            "usd",
+            "mean of −margin over the worst 5% of customers",
+            ("margin_usd", "n_customers"),
+        )
         return tail

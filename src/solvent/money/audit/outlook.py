@@ -29,22 +29,45 @@ def add_break_even(audit: Audit, document: dict[str, Any]) -> None:
     entries = _Entries(figures, document["break_even"], audit)
     if money.revenue_usd is not None:
         response = price_response(a.all_lines())
-        entries.add("price_factor_for_zero_margin", "Every price, for a margin of zero", "ratio", Fraction(1),
-                    response.factor_for_net(cost + money.other_cost_usd),
-                    "(cost_usd + other_cost_usd − what doesn't follow prices) ÷ what does; nobody leaves", ("cost_usd", "other_cost_usd", "revenue_usd"))
+        entries.add(
+            "price_factor_for_zero_margin",
+            "Every price, for a margin of zero",
+            "ratio",
+            Fraction(1),
+            response.factor_for_net(cost + money.other_cost_usd),
+            "(cost_usd + other_cost_usd − what doesn't follow prices) ÷ what does; nobody leaves",
+            ("cost_usd", "other_cost_usd", "revenue_usd"),
+        )
         if money.value_source == "revenue":
             limit = Fraction(audit.project.policy.max_compute_per_value)
-            entries.add("price_factor_for_policy", "Every price, for the policy", "ratio", Fraction(1),
-                        response.factor_for_revenue(cost / limit),
-                        "(cost_usd ÷ policy limit − what doesn't follow prices) ÷ what does; nobody leaves", ("cost_usd", "revenue_usd"))
+            entries.add(
+                "price_factor_for_policy",
+                "Every price, for the policy",
+                "ratio",
+                Fraction(1),
+                response.factor_for_revenue(cost / limit),
+                "(cost_usd ÷ policy limit − what doesn't follow prices) ÷ what does; nobody leaves",
+                ("cost_usd", "revenue_usd"),
+            )
         earned = money.revenue_usd - money.refunds_usd - money.fees_usd - money.other_cost_usd
-        entries.add("cost_per_output_for_zero_margin", "Cost per output, for a margin of zero", "usd/output",
-                    figures["cost_per_output_usd"].value, target_cost_per_output(earned, audit.whole.n_outputs),
-                    "(revenue_usd − refunds_usd − fees_usd − other_cost_usd) ÷ n_outputs",
-                    ("revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "n_outputs"))
-    entries.add("cost_per_output_for_policy", "Cost per output, for the policy", "usd/output",
-                figures["cost_per_output_usd"].value, target_cost_per_output(allowed, audit.whole.n_outputs),
-                "policy limit × customer_value_usd ÷ n_outputs", ("customer_value_usd", "n_outputs"))
+        entries.add(
+            "cost_per_output_for_zero_margin",
+            "Cost per output, for a margin of zero",
+            "usd/output",
+            figures["cost_per_output_usd"].value,
+            target_cost_per_output(earned, audit.whole.n_outputs),
+            "(revenue_usd − refunds_usd − fees_usd − other_cost_usd) ÷ n_outputs",
+            ("revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "n_outputs"),
+        )
+    entries.add(
+        "cost_per_output_for_policy",
+        "Cost per output, for the policy",
+        "usd/output",
+        figures["cost_per_output_usd"].value,
+        target_cost_per_output(allowed, audit.whole.n_outputs),
+        "policy limit × customer_value_usd ÷ n_outputs",
+        ("customer_value_usd", "n_outputs"),
+    )
     _add_allowance(audit, entries, allowed)
 
 
@@ -56,10 +79,15 @@ def _add_allowance(audit: Audit, entries: _Entries, allowed_usd: Fraction) -> No
     use = [(t.n_outputs, t.cost_usd) for t in audit.customers.values()]
     cap = output_cap(use, allowed_usd)
     most = max((n for n, _ in use), default=Fraction(0))
-    entries.add("allowance_for_policy", f"Allowance per customer and month, in {audit.project.product.plural()}, for the policy",
-                "outputs/month", most / span.months, None if cap is None else cap / span.months,
-                "the cap on every customer's outputs at which cost_usd meets the policy; cost falls with the outputs not served",
-                ("cost_usd", "customer_value_usd", "n_outputs"))
+    entries.add(
+        "allowance_for_policy",
+        f"Allowance per customer and month, in {audit.project.product.plural()}, for the policy",
+        "outputs/month",
+        most / span.months,
+        None if cap is None else cap / span.months,
+        "the cap on every customer's outputs at which cost_usd meets the policy; cost falls with the outputs not served",
+        ("cost_usd", "customer_value_usd", "n_outputs"),
+    )
 
 
 def recurring_only(audit: Audit) -> bool:
@@ -76,7 +104,16 @@ class _Entries:
         self.entries = entries
         self.audit = audit
 
-    def add(self, figure_id: str, what: str, unit: str, now: Number | None, at: Fraction | None, formula: str = "", inputs: Sequence[str] = ()) -> None:  # noqa: PLR0913
+    def add(
+        self,
+        figure_id: str,
+        what: str,
+        unit: str,
+        now: Number | None,
+        at: Fraction | None,
+        formula: str = "",
+        inputs: Sequence[str] = (),
+    ) -> None:
         if at is None:
             return
         method = weakest(self.figures[i].method for i in inputs)
@@ -89,16 +126,43 @@ def add_caching(audit: Audit, document: dict[str, Any]) -> None:
     figures: Figures = document["figures"]
     p = audit.parts
     saved = cache_saved_usd(p.pricing, totals(p.con, p.pricing, ("rate_no",)))
-    figures.add(Figure(
-        "cache_saved_usd", "Saved by caching", saved, "usd", audit.cost_method, "request log × rate cards",
-        "Σ cache reads × (input price − cache price) − Σ cache writes × (write price − input price)",
-        note="" if saved is not None else "the log shows no cache reads or writes"))
+    figures.add(
+        Figure(
+            "cache_saved_usd",
+            "Saved by caching",
+            saved,
+            "usd",
+            audit.cost_method,
+            "request log × rate cards",
+            "Σ cache reads × (input price − cache price) − Σ cache writes × (write price − input price)",
+            note="" if saved is not None else "the log shows no cache reads or writes",
+        )
+    )
     share = repeated_blocks_share(p.con, p.intake.partial)
     if share is None:
         return
-    figures.add(Figure("prefix_hit_share", "Prompt blocks that had been read before", share, "share", "measured", "prefix hashes of the log",
-                       "1 − distinct blocks ÷ blocks read, with an unbounded cache"))
+    figures.add(
+        Figure(
+            "prefix_hit_share",
+            "Prompt blocks that had been read before",
+            share,
+            "share",
+            "measured",
+            "prefix hashes of the log",
+            "1 − distinct blocks ÷ blocks read, with an unbounded cache",
+        )
+    )
     could = cache_could_save_usd(p.con, p.intake.partial, p.pricing, totals(p.con, p.pricing, ("model", "rate_no")))
-    figures.add(Figure("cache_could_save_usd", "An unbounded prefix cache could save", could, "usd", weakest([audit.cost_method, "predicted"]),
-                       "prefix hashes × rate cards", "repeated blocks × 512 tok × (input price − cache-read price): an upper bound", ("prefix_hit_share",),
-                       note="" if could is not None else "a rate has no price for cache reads"))
+    figures.add(
+        Figure(
+            "cache_could_save_usd",
+            "An unbounded prefix cache could save",
+            could,
+            "usd",
+            weakest([audit.cost_method, "predicted"]),
+            "prefix hashes × rate cards",
+            "repeated blocks × 512 tok × (input price − cache-read price): an upper bound",
+            ("prefix_hit_share",),
+            note="" if could is not None else "a rate has no price for cache reads",
+        )
+    )

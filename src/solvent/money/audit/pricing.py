@@ -104,9 +104,14 @@ def price_cells(
     Raises: PriceError when a total can't be held in 127 bits (a price with absurdly many digits).
     """
     table = f"{cells}_priced"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {table}_keys AS SELECT row_number() OVER () - 1 AS k, * FROM"
-                f" (SELECT DISTINCT {', '.join(_PRICE_KEYS)} FROM {cells})")
-    keys = [PriceKey(*row) for row in con.execute(f"SELECT {', '.join(_PRICE_KEYS)} FROM {table}_keys ORDER BY k").fetchall()]
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table}_keys AS SELECT row_number() OVER () - 1 AS k, * FROM"
+        f" (SELECT DISTINCT {', '.join(_PRICE_KEYS)} FROM {cells})"
+    )
+    keys = [
+        PriceKey(*row)
+        for row in con.execute(f"SELECT {', '.join(_PRICE_KEYS)} FROM {table}_keys ORDER BY k").fetchall()
+    ]
     used = _used_buckets(con, cells)
     book = _Book(offers)
     rate_nos, reason_nos = book.look_up(keys, source, grid)
@@ -118,11 +123,14 @@ def price_cells(
     terms = ["c.n * u.per_request", *(f"c.{b} * u.{b}" for b in used)]
     same = " AND ".join(f"c.{k} IS NOT DISTINCT FROM keys.{k}" for k in _PRICE_KEYS)
     import duckdb as duck
+
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT c.*, r.rate_no, r.reason_no,"
-                    f" {' + '.join(terms)} AS cost, {_work_sql(book.offers_by_rate)} AS work"
-                    f" FROM {cells} c JOIN {table}_keys keys ON {same} JOIN {table}_rates r ON r.k = keys.k"
-                    f" LEFT JOIN {table}_units u ON u.rate_no = r.rate_no")
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT c.*, r.rate_no, r.reason_no,"
+            f" {' + '.join(terms)} AS cost, {_work_sql(book.offers_by_rate)} AS work"
+            f" FROM {cells} c JOIN {table}_keys keys ON {same} JOIN {table}_rates r ON r.k = keys.k"
+            f" LEFT JOIN {table}_units u ON u.rate_no = r.rate_no"
+        )
     except duck.OutOfRangeException as error:
         raise PriceError("prices", f"a total beyond 38 digits ({error})", "prices of at most 12 decimals") from None
     return Pricing(table, scale, book.rates, book.reasons, used)
@@ -154,7 +162,11 @@ class _Book:
         if key.model is None:
             return Unpriced("no_model", "the log has no model", 'say it: [log.constants] model = "…"')
         if key.service is None:
-            return Unpriced("no_service_price", f"{key.model}: a service tier that isn't known", "say it: [log.constants] service = \"standard\"")
+            return Unpriced(
+                "no_service_price",
+                f"{key.model}: a service tier that isn't known",
+                'say it: [log.constants] service = "standard"',
+            )
         offer = self._offer_of.get(key.model.casefold())
         if offer is not None:
             return self._offer_rate(offer, key)
@@ -167,19 +179,30 @@ class _Book:
         if number is None:
             prices, fallbacks = unit_prices(rate)
             per_request = Fraction(rate.prices.get(REQUEST_PRICE, Decimal(0))) / 1000
-            number = self._number(self._rate_no, self.rates, identity, UsedRate(rate, None, prices, per_request, fallbacks))
+            number = self._number(
+                self._rate_no, self.rates, identity, UsedRate(rate, None, prices, per_request, fallbacks)
+            )
         missing = [b for i, b in enumerate(MASKED) if key.mask >> i & 1 and b not in self.rates[number].usd_per_unit]
         if missing:
             names = ", ".join(BUCKET_BY_NAME[b].label for b in missing)
             keys = ", ".join(BUCKET_BY_NAME[b].price for b in missing)
-            return Unpriced("no_price", f"{key.provider or '?'}/{key.model}: {rate.card.source} has no price for {names}",
-                            f"add [[rates]] with {keys}")
+            return Unpriced(
+                "no_price",
+                f"{key.provider or '?'}/{key.model}: {rate.card.source} has no price for {names}",
+                f"add [[rates]] with {keys}",
+            )
         return number
 
     def _offer_rate(self, offer: Offer, key: PriceKey) -> int | Unpriced:
-        other = [b for i, b in enumerate(MASKED) if key.mask >> i & 1 and b not in ("input_tok", "output_tok", "cache_write_1h_tok")]
+        other = [
+            b
+            for i, b in enumerate(MASKED)
+            if key.mask >> i & 1 and b not in ("input_tok", "output_tok", "cache_write_1h_tok")
+        ]
         if other:
-            return Unpriced("no_price", f"offer {offer.name} states no throughput for {', '.join(other)}", "serve them elsewhere")
+            return Unpriced(
+                "no_price", f"offer {offer.name} states no throughput for {', '.join(other)}", "serve them elsewhere"
+            )
         number = self._rate_no.get(offer.name)
         if number is None:
             number = self._number(self._rate_no, self.rates, offer.name, UsedRate(None, offer, {}, Fraction(0)))
@@ -209,7 +232,9 @@ def _work_sql(offers: Mapping[int, Offer]) -> str:
     cases = []
     for number, offer in offers.items():
         per_input, per_output = work_weights(offer)
-        cases.append(f"WHEN r.rate_no = {number} THEN ({prompt}) * {per_input} + (c.output_tok + c.reasoning_tok) * {per_output}")
+        cases.append(
+            f"WHEN r.rate_no = {number} THEN ({prompt}) * {per_input} + (c.output_tok + c.reasoning_tok) * {per_output}"
+        )
     return f"CAST(CASE {' '.join(cases)} ELSE 0 END AS HUGEINT)"
 
 
@@ -225,14 +250,23 @@ def _scale(rates: Sequence[UsedRate]) -> int:
         for price in (*used.usd_per_unit.values(), used.usd_per_request):
             scale = math.lcm(scale, price.denominator)
     if scale > 10**30:
-        raise PriceError("prices", f"prices with a common denominator of {len(str(scale))} digits", "prices of at most 12 decimals")
+        raise PriceError(
+            "prices", f"prices with a common denominator of {len(str(scale))} digits", "prices of at most 12 decimals"
+        )
     return scale
 
 
-def _unit_table(con: duckdb.DuckDBPyConnection, table: str, rates: Sequence[UsedRate], scale: int, used: Sequence[str]) -> None:
+def _unit_table(
+    con: duckdb.DuckDBPyConnection, table: str, rates: Sequence[UsedRate], scale: int, used: Sequence[str]
+) -> None:
     columns = ", ".join(f"{b} HUGEINT" for b in used)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {table} (rate_no INTEGER, per_request HUGEINT{', ' if used else ''}{columns})")
-    rows = [(i, int(u.usd_per_request * scale), *(int(u.usd_per_unit.get(b, Fraction(0)) * scale) for b in used)) for i, u in enumerate(rates)]
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} (rate_no INTEGER, per_request HUGEINT{', ' if used else ''}{columns})"
+    )
+    rows = [
+        (i, int(u.usd_per_request * scale), *(int(u.usd_per_unit.get(b, Fraction(0)) * scale) for b in used))
+        for i, u in enumerate(rates)
+    ]
     for start in range(0, len(rows), 500):
         values = ", ".join("(" + ", ".join(map(str, row)) + ")" for row in rows[start : start + 500])
         con.execute(f"INSERT INTO {table} VALUES {values}")

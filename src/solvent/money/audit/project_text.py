@@ -26,20 +26,39 @@ def comment(text: str) -> str:
 
 def project_text(survey: Survey) -> str:
     """solvent.toml for this log: gaps first, then every section with what is known filled in."""
-    lines = ["# solvent.toml: what solvent knows about your product. Fill in the blanks, then: solvent audit LOG", 'schema = "solvent.project/1"', ""]
+    lines = [
+        "# solvent.toml: what solvent knows about your product. Fill in the blanks, then: solvent audit LOG",
+        'schema = "solvent.project/1"',
+        "",
+    ]
     if survey.gaps:
         lines.append("# What the log doesn't say yet:")
         lines += [f"#   {gap.n:,} × {comment(gap.what)}  →  {comment(gap.fix)}" for gap in survey.gaps]
         lines.append("")
     lines += ["[product]", '# name = "…"', '# output = "reply"        # what a customer gets and you count', ""]
     lines += _log(survey)
-    lines += ["[output]", "# One request is one output unless you say otherwise (one of these):",
-              '# by = "conversation_id"     # requests that share it are one output', "# gap_minutes = 30           # a customer's requests this close together are one output",
-              "# requests_per_output = 3    # a ratio you know", ""]
+    lines += [
+        "[output]",
+        "# One request is one output unless you say otherwise (one of these):",
+        '# by = "conversation_id"     # requests that share it are one output',
+        "# gap_minutes = 30           # a customer's requests this close together are one output",
+        "# requests_per_output = 3    # a ratio you know",
+        "",
+    ]
     lines += _prices(survey)
     lines += _revenue(survey)
-    lines += ["[costs]", "# payment_fee_share = 0.029", "# payment_fee_usd_per_charge = 0.30", "# refund_share = 0.01", "# other_usd_per_customer_month = 0", "",
-              "[policy]", "# The line between solvent and insolvent: compute per dollar of customer value.", "max_compute_per_value = 0.10", ""]
+    lines += [
+        "[costs]",
+        "# payment_fee_share = 0.029",
+        "# payment_fee_usd_per_charge = 0.30",
+        "# refund_share = 0.01",
+        "# other_usd_per_customer_month = 0",
+        "",
+        "[policy]",
+        "# The line between solvent and insolvent: compute per dollar of customer value.",
+        "max_compute_per_value = 0.10",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -48,9 +67,12 @@ def _log(survey: Survey) -> list[str]:
     lines = ["[log]", f"format = {quoted(intake.format)}"]
     zone = 'zone = "UTC"              # of times without one'
     lines.append(f"{zone}: is it right?" if survey.zone_missing else f"# {zone}")
-    lines += ["# start = 2026-01-01         # the span that the log covers, if its first and last request don't say it", "# end = 2026-02-01"]
+    lines += [
+        "# start = 2026-01-01         # the span that the log covers, if its first and last request don't say it",
+        "# end = 2026-02-01",
+    ]
     if intake.map is not None:
-        lines += ["", "[log.columns]             # ours = \"yours\", as guessed: check them"]
+        lines += ["", '[log.columns]             # ours = "yours", as guessed: check them']
         lines += [f"{target} = {quoted(source)}" for target, source in intake.map.columns.items() if target in TARGETS]
         unused = [*intake.map.not_understood, *intake.map.ignored]
         if unused:
@@ -69,8 +91,15 @@ def _prices(survey: Survey) -> list[str]:
     lines = ["[prices]", '# aliases = { "my-deployment" = "openai/gpt-5" }', ""]
     unpriced = [(p, m, n) for p, m, n, source in survey.models if source is None and m is not None]
     for provider, model, n in unpriced[:MAX_NAMES]:
-        lines += [f"# [[rates]]                # {n:,} requests have no price yet", f"# provider = {comment(quoted(provider or '…'))}", f"# model = {comment(quoted(model))}",
-                  "# input_usd_per_mtok = 0.00", "# output_usd_per_mtok = 0.00", '# source = "…"', ""]
+        lines += [
+            f"# [[rates]]                # {n:,} requests have no price yet",
+            f"# provider = {comment(quoted(provider or '…'))}",
+            f"# model = {comment(quoted(model))}",
+            "# input_usd_per_mtok = 0.00",
+            "# output_usd_per_mtok = 0.00",
+            '# source = "…"',
+            "",
+        ]
     return lines
 
 

@@ -64,12 +64,19 @@ class Incomplete(LogError):
 
     def __init__(self, lines: Sequence[str], n: int) -> None:
         self.lines = list(lines)
-        super().__init__("audit", f"{n:,} rows or keys that can't be counted", "a log and prices without gaps",
-                         "mend what is listed above, or go on without it: --allow-missing")
+        super().__init__(
+            "audit",
+            f"{n:,} rows or keys that can't be counted",
+            "a log and prices without gaps",
+            "mend what is listed above, or go on without it: --allow-missing",
+        )
 
 
 def run_audit(
-    paths: Sequence[str | Path], loaded: LoadedProject, options: AuditOptions, progress: Progress = lambda text, share: None
+    paths: Sequence[str | Path],
+    loaded: LoadedProject,
+    options: AuditOptions,
+    progress: Progress = lambda text, share: None,
 ) -> dict[str, Any]:
     """The statement of a log under a project, as a JSON-ready document.
 
@@ -97,7 +104,9 @@ def _document(audit: Audit, catalogue: Catalogue, options: AuditOptions) -> dict
     figures = document["figures"]
     add_break_even(audit, document)
     add_caching(audit, document)
-    document["tables"]["conflicts"] = conflict_table(audit.parts.con, audit.parts.pricing, catalogue, audit.parts.intake.grid)
+    document["tables"]["conflicts"] = conflict_table(
+        audit.parts.con, audit.parts.pricing, catalogue, audit.parts.intake.grid
+    )
     if options.as_of:
         document["notes"].append(f"every request is priced as of {options.as_of.isoformat()}, whatever its own day")
     if options.compare is not None:
@@ -115,7 +124,12 @@ def _parts(
     span = covered(project.log, intake.partial.first, intake.partial.last)
     if any(used.offer for used in pricing.rates):
         if span is None or not span.days:
-            raise LogError("[log] start, end", "a log that covers no time", "a span over which machines were reserved", "state [log] start and end")
+            raise LogError(
+                "[log] start, end",
+                "a log that covers no time",
+                "a span over which machines were reserved",
+                "state [log] start and end",
+            )
         reserve(con, pricing, span.days * 24)
     rule = output_rule(project)
     by_customer = totals(con, pricing, ("customer",))
@@ -133,7 +147,9 @@ def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None
     if span is None or not project.revenue.plans:
         return Attribution({}, {}, [], {}, Fraction(0), Fraction(0), [])
     if not span.days:
-        raise LogError("[log] start, end", "a log that covers no time", "a span to prorate revenue to", "state [log] start and end")
+        raise LogError(
+            "[log] start, end", "a log that covers no time", "a span to prorate revenue to", "state [log] start and end"
+        )
     return attribute(project.revenue, project.costs, usage, span, loaded.folder)
 
 
@@ -141,7 +157,9 @@ def catalogue_of(loaded: LoadedProject, as_of: date | None) -> tuple[Catalogue, 
     """The catalogue that a project asks for, its own rates included, and the grid on which prices can change."""
     prices = loaded.project.prices
     own = (*loaded.project.rates, *read_files(loaded.folder / name for name in prices.files))
-    catalogue = load_catalogue(prices.prefer, own, as_of, aliases=prices.aliases, default_provider=prices.default_provider)
+    catalogue = load_catalogue(
+        prices.prefer, own, as_of, aliases=prices.aliases, default_provider=prices.default_provider
+    )
     boundaries = catalogue.boundaries()
     return catalogue, Grid(boundaries.prompt_tok, boundaries.minutes)
 
@@ -169,10 +187,13 @@ def _n_gaps(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) ->
 
 def pseudonymiser(key: bytes) -> Callable[[str], str]:
     """Customer → a name that only the key's owner can connect: HMAC-SHA-256, 80 bits in base 32."""
+
     def name(customer: str) -> str:
         digest = hmac.new(key, customer.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         import base64
+
         return "c-" + base64.b32encode(digest[:10]).decode("ascii").lower()
+
     return name
 
 
@@ -182,7 +203,14 @@ def connection(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection
     import duckdb
 
     with tempfile.TemporaryDirectory(prefix="solvent-") as folder:
-        con = duckdb.connect(config={"temp_directory": folder, "memory_limit": MEMORY_LIMIT, "autoinstall_known_extensions": False, "autoload_known_extensions": False})
+        con = duckdb.connect(
+            config={
+                "temp_directory": folder,
+                "memory_limit": MEMORY_LIMIT,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
         try:
             con.execute("SET preserve_insertion_order=false")
             if threads:

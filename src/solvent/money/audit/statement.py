@@ -35,8 +35,17 @@ if TYPE_CHECKING:
 SCHEMA = "solvent.statement/1"
 MAX_DAYS_BY_HOUR = 3
 DIMENSIONS = {"customer": "customers", "feature": "features", "model": "models", "day": "days"}
-HEADLINE = ("cost_per_value", "gross_margin", "margin_usd", "cost_usd", "revenue_usd", "cost_per_output_usd", "cost_per_month_usd",
-            "losing_customers_share", "top_10_percent_cost_share")
+HEADLINE = (
+    "cost_per_value",
+    "gross_margin",
+    "margin_usd",
+    "cost_usd",
+    "revenue_usd",
+    "cost_per_output_usd",
+    "cost_per_month_usd",
+    "losing_customers_share",
+    "top_10_percent_cost_share",
+)
 
 
 @dataclass(slots=True)
@@ -97,8 +106,11 @@ class Audit:
         """Revenue, and what is taken off it beside compute, by customer as shown."""
         a = self.parts.attribution
         return {
-            self._shown(key): MoneyOf(line.revenue_usd, line.refunds_usd + line.fees_usd + line.other_cost_usd, line.plan)
-            for key, line in {**a.lines, **a.idle}.items()}
+            self._shown(key): MoneyOf(
+                line.revenue_usd, line.refunds_usd + line.fees_usd + line.other_cost_usd, line.plan
+            )
+            for key, line in {**a.lines, **a.idle}.items()
+        }
 
     # ------------------------------------------------------------------ how far it may be relied on
 
@@ -118,8 +130,16 @@ class Audit:
         p, a = self.parts, self.parts.attribution
         methods = [line.method for line in a.all_lines()] or ["assumed"]
         return Money(
-            a.revenue_usd, a.refunds_usd, a.fees_usd, a.other_cost_usd, p.value_usd, a.low_usd, a.high_usd,
-            weakest(methods), p.value_source)
+            a.revenue_usd,
+            a.refunds_usd,
+            a.fees_usd,
+            a.other_cost_usd,
+            p.value_usd,
+            a.low_usd,
+            a.high_usd,
+            weakest(methods),
+            p.value_source,
+        )
 
     # ------------------------------------------------------------------ intervals
 
@@ -130,7 +150,9 @@ class Audit:
             return intervals(*self._customer_columns(names))
         return self._block_intervals()
 
-    def _customer_columns(self, names: list[str]) -> tuple[dict[str, Array], dict[str, Callable[[Mapping[str, Array]], Array]]]:
+    def _customer_columns(
+        self, names: list[str]
+    ) -> tuple[dict[str, Array], dict[str, Callable[[Mapping[str, Array]], Array]]]:
         money = [self.money_by_customer.get(name, MoneyOf()) for name in names]
         rows = [self.customers[name] for name in names]
         columns = {
@@ -145,10 +167,18 @@ class Audit:
         if self.money.revenue_usd is not None:
             columns["revenue"] = np.array([float(m.revenue_usd or 0) for m in money])
             columns["deductions"] = np.array([float(m.deductions_usd) for m in money])
-            losing = [1.0 if (margin := m.margin_usd(t.cost_usd)) is not None and margin < 0 else 0.0 for m, t in zip(money, rows, strict=True)]
-            columns["losing"], columns["known"] = np.array(losing), np.array([float(m.revenue_usd is not None) for m in money])
+            losing = [
+                1.0 if (margin := m.margin_usd(t.cost_usd)) is not None and margin < 0 else 0.0
+                for m, t in zip(money, rows, strict=True)
+            ]
+            columns["losing"], columns["known"] = (
+                np.array(losing),
+                np.array([float(m.revenue_usd is not None) for m in money]),
+            )
             refunds = float(self.money.refunds_usd / self.money.revenue_usd) if self.money.revenue_usd else 0.0
-            figures["gross_margin"] = lambda s: (s["revenue"] - s["deductions"] - s["cost"]) / (s["revenue"] * (1 - refunds))
+            figures["gross_margin"] = lambda s: (
+                (s["revenue"] - s["deductions"] - s["cost"]) / (s["revenue"] * (1 - refunds))
+            )
             figures["losing_customers_share"] = lambda s: s["losing"] / s["known"]
             figures["revenue_per_output_usd"] = lambda s: s["revenue"] / s["outputs"]
             figures["margin_per_output_usd"] = lambda s: (s["revenue"] - s["deductions"] - s["cost"]) / s["outputs"]
@@ -163,16 +193,22 @@ class Audit:
         p = self.parts
         block = f"{p.intake.partial.name}_blocks"
         keys = " AND ".join(
-            f"b.{k} IS NOT DISTINCT FROM q.{k}" for k in ("provider", "model", "service", "day", "slot", "tier", "mask"))
+            f"b.{k} IS NOT DISTINCT FROM q.{k}" for k in ("provider", "model", "service", "day", "slot", "tier", "mask")
+        )
         units = " + ".join(f"b.{name} * u.{name}" for name in p.pricing.used_buckets) or "0"
         rows = p.con.execute(
             f"SELECT b.block, sum(b.n), sum(b.n * u.per_request + {units}) FROM {block} b JOIN {p.pricing.table}_keys q ON {keys}"
-            f" JOIN {p.pricing.table}_rates r ON r.k = q.k JOIN {p.pricing.table}_units u ON u.rate_no = r.rate_no GROUP BY 1 ORDER BY 1").fetchall()
+            f" JOIN {p.pricing.table}_rates r ON r.k = q.k JOIN {p.pricing.table}_units u ON u.rate_no = r.rate_no GROUP BY 1 ORDER BY 1"
+        ).fetchall()
         if len(rows) < 2 or any(used.offer is not None for used in p.pricing.rates):
             return {}
-        columns = {"requests": np.array([float(n) for _, n, _ in rows]),
-                   "cost": np.array([float(Fraction(int(cost), p.pricing.scale)) for _, _, cost in rows])}
-        figures: dict[str, Callable[[Mapping[str, Array]], Array]] = {"cost_per_request_usd": lambda s: s["cost"] / s["requests"]}
+        columns = {
+            "requests": np.array([float(n) for _, n, _ in rows]),
+            "cost": np.array([float(Fraction(int(cost), p.pricing.scale)) for _, _, cost in rows]),
+        }
+        figures: dict[str, Callable[[Mapping[str, Array]], Array]] = {
+            "cost_per_request_usd": lambda s: s["cost"] / s["requests"]
+        }
         per_request = ratio(self.whole.n_outputs, self.whole.n_requests)
         if per_request:
             share = float(per_request)
@@ -184,20 +220,41 @@ class Audit:
     def figures(self) -> tuple[Figures, Any]:
         log, rates = self.project.log, self.parts.pricing.rates
         by_rate = totals(self.parts.con, self.parts.pricing, ("rate_no",))
+
         def cost_of(select: Callable[[Any], bool]) -> Fraction:
-            return sum((t.cost_usd for (no,), t in by_rate.items() if no is not None and no >= 0 and select(rates[no])), Fraction(0))
+            return sum(
+                (t.cost_usd for (no,), t in by_rate.items() if no is not None and no >= 0 and select(rates[no])),
+                Fraction(0),
+            )
+
         money = self.money_by_customer
-        margins = [margin for name in {**self.customers, **money}
-                   if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).cost_usd)) is not None]
+        margins = [
+            margin
+            for name in {**self.customers, **money}
+            if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).cost_usd)) is not None
+        ]
         costs = [t.cost_usd for name, t in self.customers.items() if name != NOBODY or len(self.customers) == 1]
         basis = Basis(
-            self.whole, self.money, costs, margins, self.cost_method,
-            "request log × rate cards" + (f"; {', '.join(sorted({*log.constants, *log.assumed}))} stated by the project" if log.constants or log.assumed else ""),
+            self.whole,
+            self.money,
+            costs,
+            margins,
+            self.cost_method,
+            "request log × rate cards"
+            + (
+                f"; {', '.join(sorted({*log.constants, *log.assumed}))} stated by the project"
+                if log.constants or log.assumed
+                else ""
+            ),
             cost_of(lambda u: u.rate is not None and not u.rate.dated and u.rate.method == "priced"),
             cost_of(lambda u: u.rate is None or u.rate.method == "assumed"),
-            self.whole.n_unpriced + self.parts.intake.rejected, self.project.product.plural(),
-            self._rule_text(), "measured" if self.parts.rule.requests_per_output == 1 else "assumed",
-            self.parts.span.months if self.parts.span and self.parts.span.days else None, self.intervals())
+            self.whole.n_unpriced + self.parts.intake.rejected,
+            self.project.product.plural(),
+            self._rule_text(),
+            "measured" if self.parts.rule.requests_per_output == 1 else "assumed",
+            self.parts.span.months if self.parts.span and self.parts.span.days else None,
+            self.intervals(),
+        )
         return statement_figures(basis)
 
     def _rule_text(self) -> str:
@@ -219,12 +276,26 @@ class Audit:
             if dimension == "feature" and set(rows) <= {NOBODY}:
                 continue
             with_money = dimension == "customer" and bool(p.attribution.lines)
-            shape = Shape(name.capitalize(), dimension, self.cost_method, self.money.method if with_money else None,
-                          with_money, buckets if dimension == "model" else ())
-            lineage = lineage_lines(totals(p.con, p.pricing, (dimension, "rate_no")), p.pricing.rates, self._name(dimension)) if len(rows) <= 5_000 else {}
-            tables[name] = dimension_table(shape, rows, self.whole, self.money_by_customer if with_money else {}, lineage)
+            shape = Shape(
+                name.capitalize(),
+                dimension,
+                self.cost_method,
+                self.money.method if with_money else None,
+                with_money,
+                buckets if dimension == "model" else (),
+            )
+            lineage = (
+                lineage_lines(totals(p.con, p.pricing, (dimension, "rate_no")), p.pricing.rates, self._name(dimension))
+                if len(rows) <= 5_000
+                else {}
+            )
+            tables[name] = dimension_table(
+                shape, rows, self.whole, self.money_by_customer if with_money else {}, lineage
+            )
         if p.span is not None and p.span.days <= MAX_DAYS_BY_HOUR:
-            tables["hours"] = dimension_table(Shape("Hours", "hour", self.cost_method), self._hours(), self.whole, {}, {})
+            tables["hours"] = dimension_table(
+                Shape("Hours", "hour", self.cost_method), self._hours(), self.whole, {}, {}
+            )
         tables["prices"] = price_table(p.pricing, totals(p.con, p.pricing, ("rate_no",)))
         return tables
 
@@ -270,32 +341,66 @@ class Audit:
         """The statement as JSON-ready fields."""
         p, intake = self.parts, self.parts.intake
         figures, tail = self.figures()
-        left = LeftOut(self.whole.n_unpriced, intake.rejected, intake.rows_in, len(p.attribution.unknown) if p.attribution.lines else 0)
+        left = LeftOut(
+            self.whole.n_unpriced,
+            intake.rejected,
+            intake.rows_in,
+            len(p.attribution.unknown) if p.attribution.lines else 0,
+        )
         accounting = {
-            "rows_in": intake.rows_in, "priced": self.whole.n_priced, "unpriced": self.whole.n_unpriced,
-            "duplicates": intake.duplicates, "rejected": intake.rejected, "not_requests": intake.not_requests}
-        accounting["balanced"] = intake.rows_in == sum(accounting[k] for k in ("priced", "unpriced", "duplicates", "rejected"))
+            "rows_in": intake.rows_in,
+            "priced": self.whole.n_priced,
+            "unpriced": self.whole.n_unpriced,
+            "duplicates": intake.duplicates,
+            "rejected": intake.rejected,
+            "not_requests": intake.not_requests,
+        }
+        accounting["balanced"] = intake.rows_in == sum(
+            accounting[k] for k in ("priced", "unpriced", "duplicates", "rejected")
+        )
         assert accounting["balanced"], f"rows don't add up: {accounting}"
         return {
-            "schema": SCHEMA, "version": __version__, "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "product": {"name": self.project.product.name, "output": self.project.product.output, "output_plural": self.project.product.plural()},
-            "by": p.by, "span": self._span(), "accounting": accounting, "left_out": self._left_out(),
+            "schema": SCHEMA,
+            "version": __version__,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "product": {
+                "name": self.project.product.name,
+                "output": self.project.product.output,
+                "output_plural": self.project.product.plural(),
+            },
+            "by": p.by,
+            "span": self._span(),
+            "accounting": accounting,
+            "left_out": self._left_out(),
             "verdict": decide(self.project.policy, figures["cost_per_value"], figures["gross_margin"], left),
             "headline": [i for i in HEADLINE if figures[i].value is not None],
             "tables": self.tables(),
-            "tail": {"of": "cost", "lorenz": [[exact_text(x, 6), exact_text(y, 6)] for x, y in tail.lorenz] if tail else [],
-                     "figures": [i for i in figures.by_id if i.startswith("top_") or i in ("cost_gini", "cvar_loss_usd", "losing_customers_share")]},
-            "break_even": [], "assumptions": self._assumptions(), "notes": list(intake.notes),
-            "basis": basis_document(self.basis()), "figures": figures,
+            "tail": {
+                "of": "cost",
+                "lorenz": [[exact_text(x, 6), exact_text(y, 6)] for x, y in tail.lorenz] if tail else [],
+                "figures": [
+                    i
+                    for i in figures.by_id
+                    if i.startswith("top_") or i in ("cost_gini", "cvar_loss_usd", "losing_customers_share")
+                ],
+            },
+            "break_even": [],
+            "assumptions": self._assumptions(),
+            "notes": list(intake.notes),
+            "basis": basis_document(self.basis()),
+            "figures": figures,
         }
 
     def _span(self) -> dict[str, Any]:
         span, log = self.parts.span, self.project.log
         return {
-            "start": span.start.isoformat() if span else None, "end": span.end.isoformat() if span else None,
-            "days": exact_text(span.days) if span else None, "zone": log.zone or "as the log states",
+            "start": span.start.isoformat() if span else None,
+            "end": span.end.isoformat() if span else None,
+            "days": exact_text(span.days) if span else None,
+            "zone": log.zone or "as the log states",
             "zone_source": self.parts.loaded.source() if log.zone else "request log",
-            "source": self.parts.loaded.source() if log.start or log.end else "first and last request"}
+            "source": self.parts.loaded.source() if log.start or log.end else "first and last request",
+        }
 
     def _left_out(self) -> list[dict[str, Any]]:
         p = self.parts
@@ -304,9 +409,25 @@ class Audit:
         for (reason_no,), total in by_reason.items():
             if reason_no is not None and reason_no >= 0:
                 reason = p.pricing.reasons[reason_no]
-                rows.append({"kind": "unpriced", "reason": reason.reason, "where": reason.detail, "n": total.n_unpriced, "fix": reason.fix})
+                rows.append(
+                    {
+                        "kind": "unpriced",
+                        "reason": reason.reason,
+                        "where": reason.detail,
+                        "n": total.n_unpriced,
+                        "fix": reason.fix,
+                    }
+                )
         if p.intake.duplicates:
-            rows.append({"kind": "duplicate", "reason": "the same request id again", "where": "request log", "n": p.intake.duplicates, "fix": ""})
+            rows.append(
+                {
+                    "kind": "duplicate",
+                    "reason": "the same request id again",
+                    "where": "request log",
+                    "n": p.intake.duplicates,
+                    "fix": "",
+                }
+            )
         return sorted(rows, key=lambda row: (-int(row.get("n", 0)), str(row)))
 
     def _assumptions(self) -> list[dict[str, Any]]:
@@ -315,7 +436,9 @@ class Audit:
         texts = [(f"{name} = {value!r}", f"{source} [log.constants]") for name, value in log.constants.items()]
         texts += [(f"{name}: {why}", f"{source} [log.assumed]") for name, why in log.assumed.items()]
         texts += [(f"times without a zone are {log.zone}", f"{source} [log]")] if log.zone else []
-        texts += [(f"{a} is priced as {b}", f"{source} [prices.aliases]") for a, b in self.project.prices.aliases.items()]
+        texts += [
+            (f"{a} is priced as {b}", f"{source} [prices.aliases]") for a, b in self.project.prices.aliases.items()
+        ]
         texts += [(text, source) for text in p.loaded.conversions]
         texts += list(p.attribution.assumptions)
         return [{"text": text, "source": origin, "figures": []} for text, origin in texts]
@@ -324,8 +447,13 @@ class Audit:
 def _rejected_row(group: Group) -> dict[str, Any]:
     """A group of problems as a row of `left_out`; a key that isn't understood rejects no row."""
     kind = "unknown key" if group.kind == "unknown_key" else "rejected"
-    return {"kind": kind, "reason": f"{group.kind.replace('_', ' ')}: {group.detail}",
-            "where": ", ".join(group.examples), "n": group.n, "fix": group.fix}
+    return {
+        "kind": kind,
+        "reason": f"{group.kind.replace('_', ' ')}: {group.detail}",
+        "where": ", ".join(group.examples),
+        "n": group.n,
+        "fix": group.fix,
+    }
 
 
 def _add(units: dict[str, Fraction], usd: dict[str, Fraction], key: str, count: Fraction, cost: Fraction) -> None:

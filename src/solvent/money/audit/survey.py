@@ -15,8 +15,8 @@ from solvent.money.audit.pricing import price_cells
 from solvent.money.audit.run import catalogue_of, connection
 from solvent.money.audit.totals import totals
 from solvent.money.project import LoadedProject
-from solvent.money.usage.locate import NO_DAY
 from solvent.money.usage.intake import Intake, Reading, take_in
+from solvent.money.usage.locate import NO_DAY
 from solvent.money.usage.relation import one_row
 
 Progress = Callable[[str, float | None], None]
@@ -54,14 +54,23 @@ class Survey:
         intake = self.intake
         columns = intake.map.columns if intake.map else {}
         return {
-            "schema": "solvent.survey/1", "format": intake.format, "files": [str(f.path) for f in intake.files],
-            "rows_in": intake.rows_in, "accepted": intake.accepted, "duplicates": intake.duplicates, "rejected": intake.rejected,
+            "schema": "solvent.survey/1",
+            "format": intake.format,
+            "files": [str(f.path) for f in intake.files],
+            "rows_in": intake.rows_in,
+            "accepted": intake.accepted,
+            "duplicates": intake.duplicates,
+            "rejected": intake.rejected,
             "not_requests": intake.not_requests,
             "first": intake.partial.first.isoformat() if intake.partial.first else None,
             "last": intake.partial.last.isoformat() if intake.partial.last else None,
-            "columns": dict(columns), "ignored_columns": list(intake.map.ignored) if intake.map else [],
-            "models": [{"provider": p, "model": m, "n_requests": n, "priced_by": source} for p, m, n, source in self.models],
-            "n_customers": self.n_customers, "features": self.features,
+            "columns": dict(columns),
+            "ignored_columns": list(intake.map.ignored) if intake.map else [],
+            "models": [
+                {"provider": p, "model": m, "n_requests": n, "priced_by": source} for p, m, n, source in self.models
+            ],
+            "n_customers": self.n_customers,
+            "features": self.features,
             "gaps": [{"what": gap.what, "n": gap.n, "fix": gap.fix} for gap in self.gaps],
         }
 
@@ -75,9 +84,17 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
     catalogue, grid = catalogue_of(loaded, None)
     with connection() as con:
         intake = take_in(con, paths, Reading(project.log, project.output, grid, format_name), progress)
-        timeless = [Gap(group.detail, group.n, group.fix) for group in intake.problems if group.kind == "missing_zone" or group.detail == NO_DAY]
+        timeless = [
+            Gap(group.detail, group.n, group.fix)
+            for group in intake.problems
+            if group.kind == "missing_zone" or group.detail == NO_DAY
+        ]
         if timeless:
-            constants = {"at": "2026-01-01T00:00:00Z", **project.log.constants} if any(g.what == NO_DAY for g in timeless) else project.log.constants
+            constants = (
+                {"at": "2026-01-01T00:00:00Z", **project.log.constants}
+                if any(g.what == NO_DAY for g in timeless)
+                else project.log.constants
+            )
             told = project.log.model_copy(update={"zone": "UTC", "constants": constants})
             intake = take_in(con, paths, Reading(told, project.output, grid, format_name), progress)
         cells = f"{intake.partial.name}_cells"
@@ -85,23 +102,46 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
         models: list[tuple[str | None, str | None, int, str | None]] = []
         unpriced: list[Gap] = []
         by_model = totals(con, pricing, ("provider", "model", "rate_no", "reason_no"))
-        for (provider, model, rate_no, reason_no), total in sorted(by_model.items(), key=lambda item: (-item[1].n_requests, str(item[0]))):
+        for (provider, model, rate_no, reason_no), total in sorted(
+            by_model.items(), key=lambda item: (-item[1].n_requests, str(item[0]))
+        ):
             if reason_no is not None and reason_no >= 0:
                 reason = pricing.reasons[reason_no]
                 unpriced.append(Gap(f"no price: {reason.detail}", total.n_requests, reason.fix))
                 models.append((provider, model, total.n_requests, None))
             else:
                 used = pricing.rates[rate_no]
-                models.append((provider, model, total.n_requests, used.rate.card.source if used.rate else "a machine of the project"))
-        n_customers, n_nameless = one_row(con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}")
-        customers = [row[0] for row in con.execute(f"SELECT customer FROM {cells} WHERE customer IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
-        features = [row[0] for row in con.execute(f"SELECT feature FROM {cells} WHERE feature IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20").fetchall()]
+                models.append(
+                    (
+                        provider,
+                        model,
+                        total.n_requests,
+                        used.rate.card.source if used.rate else "a machine of the project",
+                    )
+                )
+        n_customers, n_nameless = one_row(
+            con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}"
+        )
+        customers = [
+            row[0]
+            for row in con.execute(
+                f"SELECT customer FROM {cells} WHERE customer IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20"
+            ).fetchall()
+        ]
+        features = [
+            row[0]
+            for row in con.execute(
+                f"SELECT feature FROM {cells} WHERE feature IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20"
+            ).fetchall()
+        ]
     found = Survey(intake, _merged(models), int(n_customers), customers, features, timeless)
     found.gaps = _gaps(found, loaded, _merged_gaps(unpriced), int(n_nameless))
     return found
 
 
-def _merged(models: list[tuple[str | None, str | None, int, str | None]]) -> list[tuple[str | None, str | None, int, str | None]]:
+def _merged(
+    models: list[tuple[str | None, str | None, int, str | None]],
+) -> list[tuple[str | None, str | None, int, str | None]]:
     """One line per model and source: rates by the hour or the tier are one to the reader."""
     merged: dict[tuple[str | None, str | None, str | None], int] = {}
     for provider, model, n, source in models:
@@ -122,10 +162,24 @@ def _gaps(found: Survey, loaded: LoadedProject, unpriced: list[Gap], n_nameless:
     gaps += unpriced
     for group in found.intake.problems:
         if group.kind != "missing_zone":
-            gaps.append(Gap(f"{group.kind.replace('_', ' ')}: {group.detail} ({', '.join(group.examples[:2])})", group.n, group.fix))
+            gaps.append(
+                Gap(
+                    f"{group.kind.replace('_', ' ')}: {group.detail} ({', '.join(group.examples[:2])})",
+                    group.n,
+                    group.fix,
+                )
+            )
     if n_nameless:
-        gaps.append(Gap("requests without a customer", n_nameless, '[log.columns] customer = "…" or [log.constants] customer = "…"'))
+        gaps.append(
+            Gap(
+                "requests without a customer",
+                n_nameless,
+                '[log.columns] customer = "…" or [log.constants] customer = "…"',
+            )
+        )
     project = loaded.project
     if not project.revenue.plans and project.value.usd_per_output is None and project.value.usd_total_per_month is None:
-        gaps.append(Gap("customers without revenue", max(found.n_customers, 1), "[revenue] and [revenue.plans.…], or [value]"))
+        gaps.append(
+            Gap("customers without revenue", max(found.n_customers, 1), "[revenue] and [revenue.plans.…], or [value]")
+        )
     return gaps

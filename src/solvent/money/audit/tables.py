@@ -58,7 +58,11 @@ class Shape:
 
 
 def dimension_table(
-    shape: Shape, rows: Mapping[str, Total], whole: Total, money: Mapping[str, MoneyOf], lineage: Mapping[str, list[str]]
+    shape: Shape,
+    rows: Mapping[str, Total],
+    whole: Total,
+    money: Mapping[str, MoneyOf],
+    lineage: Mapping[str, list[str]],
 ) -> dict[str, Any]:
     """A table with one row per value, costliest first; days and hours in their order."""
     by_cost = sorted(rows.items(), key=lambda item: (-item[1].cost_usd, item[0]))
@@ -68,13 +72,21 @@ def dimension_table(
     for row in table_rows[:MAX_ROWS_WITH_LINEAGE]:
         if lines := lineage.get(row[shape.key]):
             row["_lineage"] = lines
-    return {"label": shape.label, "columns": _columns(shape), "rows": table_rows, "n_rows": len(ordered), "shown": len(table_rows)}
+    return {
+        "label": shape.label,
+        "columns": _columns(shape),
+        "rows": table_rows,
+        "n_rows": len(ordered),
+        "shown": len(table_rows),
+    }
 
 
 def _worth_showing(ordered: list[tuple[str, Total]], money: Mapping[str, MoneyOf]) -> list[tuple[str, Total]]:
     """The costliest half and, of the rest, those who lose most."""
     half = MAX_ROWS // 2
-    rest = sorted(ordered[half:], key=lambda item: money.get(item[0], MoneyOf()).margin_usd(item[1].cost_usd) or Fraction(0))
+    rest = sorted(
+        ordered[half:], key=lambda item: money.get(item[0], MoneyOf()).margin_usd(item[1].cost_usd) or Fraction(0)
+    )
     return ordered[:half] + sorted(rest[:half], key=lambda item: (-item[1].cost_usd, item[0]))
 
 
@@ -112,16 +124,42 @@ def _columns(shape: Shape) -> list[dict[str, str]]:
     ]
     if shape.money_method is not None:
         columns += [
-            _column("revenue_usd", "Revenue", "usd", shape.money_method, "plan prices prorated to the span", "solvent.toml [revenue]"),
-            _column("margin_usd", "Margin", "usd", shape.money_method,
-                    "revenue_usd − refunds − payment fees − other cost − cost_usd", "derived"),
+            _column(
+                "revenue_usd",
+                "Revenue",
+                "usd",
+                shape.money_method,
+                "plan prices prorated to the span",
+                "solvent.toml [revenue]",
+            ),
+            _column(
+                "margin_usd",
+                "Margin",
+                "usd",
+                shape.money_method,
+                "revenue_usd − refunds − payment fees − other cost − cost_usd",
+                "derived",
+            ),
             _column("gross_margin", "Margin share", "share", shape.money_method, "margin_usd ÷ revenue_usd", "derived"),
         ]
     columns += [
-        _column("cost_per_output_usd", "Cost per output", "usd/output", shape.cost_method, "cost_usd ÷ n_outputs", "derived"),
-        _column("cost_share", "Share of compute", "share", shape.cost_method, "cost_usd ÷ cost_usd of the whole", "derived"),
-        *(_column(b, BUCKET_BY_NAME[b].label.capitalize(), "µs" if b.endswith("_us") else "tok", "measured", "", "request log")
-          for b in shape.with_buckets),
+        _column(
+            "cost_per_output_usd", "Cost per output", "usd/output", shape.cost_method, "cost_usd ÷ n_outputs", "derived"
+        ),
+        _column(
+            "cost_share", "Share of compute", "share", shape.cost_method, "cost_usd ÷ cost_usd of the whole", "derived"
+        ),
+        *(
+            _column(
+                b,
+                BUCKET_BY_NAME[b].label.capitalize(),
+                "µs" if b.endswith("_us") else "tok",
+                "measured",
+                "",
+                "request log",
+            )
+            for b in shape.with_buckets
+        ),
     ]
     return columns
 
@@ -130,7 +168,9 @@ def _column(key: str, label: str, unit: str, method: str, formula: str, source: 
     return {"key": key, "label": label, "unit": unit, "method": method, "formula": formula, "source": source}
 
 
-def lineage_lines(by_rate: Mapping[Key, Total], rates: Sequence[UsedRate], name: Callable[[Any], str]) -> dict[str, list[str]]:
+def lineage_lines(
+    by_rate: Mapping[Key, Total], rates: Sequence[UsedRate], name: Callable[[Any], str]
+) -> dict[str, list[str]]:
     """For every first key: how its cost came about, the largest parts first. by_rate: totals by (key, rate_no)."""
     parts: dict[str, list[_Part]] = {}
     for (key, rate_no), total in by_rate.items():
@@ -198,12 +238,17 @@ def price_table(pricing: Pricing, by_rate: Mapping[Key, Total]) -> dict[str, Any
             continue
         used = pricing.rates[rate_no]
         rows.append(_offer_row(pricing, rate_no, total) if used.offer else _rate_row(used, total, shown))
-    columns = [_column("card", "Rate", "text", "priced", "", ""), _column("provider", "Provider", "text", "priced", "", ""),
-               _column("model", "Model", "text", "priced", "", ""), _column("service", "Service", "text", "priced", "", ""),
-               _column("valid", "Valid", "text", "priced", "", ""), _column("source", "Source", "text", "priced", "", ""),
-               _column("dated", "Dated", "text", "priced", "", ""),
-               _column("n_requests", "Requests", "count", "measured", "", "request log"),
-               _column("cost_usd", "Compute", "usd", "priced", "Σ count × price", "request log × this rate")]
+    columns = [
+        _column("card", "Rate", "text", "priced", "", ""),
+        _column("provider", "Provider", "text", "priced", "", ""),
+        _column("model", "Model", "text", "priced", "", ""),
+        _column("service", "Service", "text", "priced", "", ""),
+        _column("valid", "Valid", "text", "priced", "", ""),
+        _column("source", "Source", "text", "priced", "", ""),
+        _column("dated", "Dated", "text", "priced", "", ""),
+        _column("n_requests", "Requests", "count", "measured", "", "request log"),
+        _column("cost_usd", "Compute", "usd", "priced", "Σ count × price", "request log × this rate"),
+    ]
     columns += [_column(key, key.replace("_", " "), "usd", "priced", "", "rate card") for key in shown]
     return {"label": "Prices used", "columns": columns, "rows": rows, "n_rows": len(rows), "shown": len(rows)}
 
@@ -214,16 +259,25 @@ def _rate_row(used: UsedRate, total: Total, shown: dict[str, None]) -> Row:
     since = card.valid_from.isoformat() if card.valid_from else "…"
     until = card.valid_to.isoformat() if card.valid_to else "…"
     row: Row = {
-        "card": card.id, "provider": card.provider, "model": card.model, "service": used.rate.service,
-        "valid": f"{since} to {until}" if used.rate.dated else "no dates: any day", "source": card.source,
-        "dated": "yes" if used.rate.dated else "no", "n_requests": str(total.n_requests), "cost_usd": exact_text(total.cost_usd),
+        "card": card.id,
+        "provider": card.provider,
+        "model": card.model,
+        "service": used.rate.service,
+        "valid": f"{since} to {until}" if used.rate.dated else "no dates: any day",
+        "source": card.source,
+        "dated": "yes" if used.rate.dated else "no",
+        "n_requests": str(total.n_requests),
+        "cost_usd": exact_text(total.cost_usd),
     }
     for key, price in used.rate.prices.items():
         row[key] = exact_text(price)
         shown[key] = None
     notes = [used.rate.note] if used.rate.note else []
-    notes += [f"{BUCKET_BY_NAME[b].label} is priced as {BUCKET_BY_NAME[parent].label}: the card has no price of its own"
-              for b in used.fallbacks if total.buckets.get(b) and (parent := BUCKET_BY_NAME[b].falls_back_to)]
+    notes += [
+        f"{BUCKET_BY_NAME[b].label} is priced as {BUCKET_BY_NAME[parent].label}: the card has no price of its own"
+        for b in used.fallbacks
+        if total.buckets.get(b) and (parent := BUCKET_BY_NAME[b].falls_back_to)
+    ]
     if card.url:
         notes.append(f"card: {card.url}")
     if notes:
@@ -236,9 +290,17 @@ def _offer_row(pricing: Pricing, rate_no: int, total: Total) -> Row:
     assert offer is not None
     busy, cost = pricing.offer_usage[rate_no]
     return {
-        "card": offer.name, "provider": offer.kind, "model": ", ".join(offer.serves), "service": "reserved",
-        "valid": offer.date.isoformat(), "source": offer.source, "dated": "yes", "n_requests": str(total.n_requests),
+        "card": offer.name,
+        "provider": offer.kind,
+        "model": ", ".join(offer.serves),
+        "service": "reserved",
+        "valid": offer.date.isoformat(),
+        "source": offer.source,
+        "dated": "yes",
+        "n_requests": str(total.n_requests),
         "cost_usd": exact_text(total.cost_usd),
-        "_lineage": [f"{offer.n_machines} × {offer.kind} machine reserved for the span = {_usd(cost)} USD, idle hours paid for",
-                     f"busy {float(100 * busy):.2f}% of the reserved time"],
+        "_lineage": [
+            f"{offer.n_machines} × {offer.kind} machine reserved for the span = {_usd(cost)} USD, idle hours paid for",
+            f"busy {float(100 * busy):.2f}% of the reserved time",
+        ],
     }

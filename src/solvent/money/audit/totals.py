@@ -39,7 +39,9 @@ class Total:
         return self.n_priced + self.n_unpriced
 
 
-def totals(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], where: str = "true") -> dict[Key, Total]:
+def totals(
+    con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], where: str = "true"
+) -> dict[Key, Total]:
     """Totals per value of the columns `by`; an empty `by` gives one total under the key ().
 
     cost_usd = Σ cost ÷ scale + Σ work × USD per work of its machine. Exact.
@@ -50,7 +52,8 @@ def totals(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], 
     rows = con.execute(
         f"SELECT {by_sql}CASE WHEN work > 0 THEN rate_no ELSE -1 END AS machine, sum(n) FILTER (rate_no >= 0),"
         f" sum(n) FILTER (rate_no < 0), sum(cost), sum(work){', ' + buckets if buckets else ''}"
-        f" FROM {pricing.table} WHERE {where} GROUP BY {group}").fetchall()
+        f" FROM {pricing.table} WHERE {where} GROUP BY {group}"
+    ).fetchall()
     found: dict[Key, Total] = {}
     n_by = len(by)
     for row in rows:
@@ -78,8 +81,11 @@ def reserve(con: duckdb.DuckDBPyConnection, pricing: Pricing, hours: Fraction) -
         if used.offer is None:
             continue
         prompt = " + ".join(f"sum({b})" for b in BUCKET_NAMES if BUCKET_BY_NAME[b].prompt)
-        row = one_row(con, f"SELECT {prompt}, sum(output_tok) + sum(reasoning_tok), sum(work) FROM {pricing.table}"
-                          f" WHERE rate_no = {number}")
+        row = one_row(
+            con,
+            f"SELECT {prompt}, sum(output_tok) + sum(reasoning_tok), sum(work) FROM {pricing.table}"
+            f" WHERE rate_no = {number}",
+        )
         input_tok, output_tok, work = (int(value or 0) for value in row)
         per_input, per_output = work_weights(used.offer)
         assert work == input_tok * per_input + output_tok * per_output
@@ -107,13 +113,17 @@ def count_outputs(
     columns = "".join(f"{column}, " for column in by)
     group = f"GROUP BY {', '.join(str(i + 1) for i in range(len(by)))}" if by else ""
     if rule.by_id:
-        sql = (f"SELECT {columns}count(DISTINCT CASE WHEN output_id IS NOT NULL THEN {{'c': coalesce(customer, ''), 'o': output_id}} END)"
-               f" + coalesce(sum(n) FILTER (output_id IS NULL), 0) FROM {partial.name}_outputs {group}")
+        sql = (
+            f"SELECT {columns}count(DISTINCT CASE WHEN output_id IS NOT NULL THEN {{'c': coalesce(customer, ''), 'o': output_id}} END)"
+            f" + coalesce(sum(n) FILTER (output_id IS NULL), 0) FROM {partial.name}_outputs {group}"
+        )
     elif rule.gap_s is not None:
-        sql = (f"SELECT {columns}count(DISTINCT (customer, feature, turn)) FROM (SELECT *, sum(starts) OVER w AS turn FROM"
-               f" (SELECT *, CAST(\"at\" AS DATE) AS day, CASE WHEN epoch_us(\"at\") - epoch_us(lag(\"at\") OVER w) <= {rule.gap_s * 1_000_000}"
-               f" THEN 0 ELSE 1 END AS starts FROM {partial.name}_times WINDOW w AS (PARTITION BY customer, feature ORDER BY \"at\"))"
-               f" WINDOW w AS (PARTITION BY customer, feature ORDER BY \"at\" ROWS UNBOUNDED PRECEDING)) {group}")
+        sql = (
+            f"SELECT {columns}count(DISTINCT (customer, feature, turn)) FROM (SELECT *, sum(starts) OVER w AS turn FROM"
+            f' (SELECT *, CAST("at" AS DATE) AS day, CASE WHEN epoch_us("at") - epoch_us(lag("at") OVER w) <= {rule.gap_s * 1_000_000}'
+            f' THEN 0 ELSE 1 END AS starts FROM {partial.name}_times WINDOW w AS (PARTITION BY customer, feature ORDER BY "at"))'
+            f' WINDOW w AS (PARTITION BY customer, feature ORDER BY "at" ROWS UNBOUNDED PRECEDING)) {group}'
+        )
     else:
         sql = f"SELECT {columns}sum(n) FROM {partial.name}_cells {group}"
     ratio = Fraction(1) if rule.by_id or rule.gap_s is not None else 1 / Fraction(rule.requests_per_output)

@@ -43,7 +43,9 @@ class LeftOut:
             share = 100 * (self.n_unpriced + self.n_rejected) / self.n_rows
             text = f"left out: {' and '.join(parts)} of {self.n_rows:,} rows ({share:.2g}%)"
         if self.n_customers_without_revenue:
-            text += ("; " if text else "left out: ") + f"revenue of {self.n_customers_without_revenue:,} customers, unknown"
+            text += (
+                "; " if text else "left out: "
+            ) + f"revenue of {self.n_customers_without_revenue:,} customers, unknown"
         return text
 
 
@@ -83,21 +85,29 @@ def _line(
     state: str, ratio: Fraction | None, limit: Fraction, margin: Fraction | None, figure: Figure, policy: Policy
 ) -> str:
     if ratio is None:
-        return ("What customers bring isn't known, so neither is the verdict: describe it under [revenue] or [value] "
-                "in solvent.toml.")
+        return (
+            "What customers bring isn't known, so neither is the verdict: describe it under [revenue] or [value] "
+            "in solvent.toml."
+        )
     per_10k, at_most = _dollars(10_000 * ratio), _dollars(10_000 * limit)
     spread = ""
     if figure.low is not None and figure.high is not None:
-        spread = f", 95% interval {_dollars(10_000 * Fraction(figure.low))} to {_dollars(10_000 * Fraction(figure.high))}"
+        spread = (
+            f", 95% interval {_dollars(10_000 * Fraction(figure.low))} to {_dollars(10_000 * Fraction(figure.high))}"
+        )
     line = f"Compute is {per_10k} per $10,000 of customer value{spread}; the policy allows {at_most}."
     if margin is not None:
         word = "Gross margin is" if margin >= 0 else "It loses money: gross margin is"
-        line += f" {word} {float(100 * margin):.1f}%."
+        line += f" {word} {_percent(margin)}."
     if policy.min_gross_margin is not None and margin is not None and margin < Fraction(policy.min_gross_margin):
         line += f" The policy asks for at least {Decimal(100) * policy.min_gross_margin:.1f}%."
     elif state == "thin":
         line += " The policy holds, but not with certainty." if margin is None or margin >= 0 else ""
     return line
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(100 * share):.1f}%".replace("-", "−")
 
 
 def _dollars(value: Fraction) -> str:

@@ -34,7 +34,6 @@ MIN_CUSTOMERS_TO_RESAMPLE = 10
 BLOCK_S = 300
 
 
-
 def _last_resort(name: str) -> str:
     while (parent := BUCKET_BY_NAME[name].falls_back_to) is not None:
         name = parent
@@ -45,11 +44,18 @@ def _last_resort(name: str) -> str:
 # whether a request can be priced at all.
 FAMILIES: dict[str, tuple[str, ...]] = {
     last: tuple(n for n in BUCKET_NAMES if _last_resort(n) == last)
-    for last in BUCKET_NAMES if BUCKET_BY_NAME[last].falls_back_to is None
+    for last in BUCKET_NAMES
+    if BUCKET_BY_NAME[last].falls_back_to is None
 }
 MASKED: tuple[str, ...] = tuple(FAMILIES)
 
-KEY_TYPES = {**dict.fromkeys(DIMENSIONS, "VARCHAR"), "day": "DATE", "slot": "SMALLINT", "tier": "SMALLINT", "mask": "INTEGER"}
+KEY_TYPES = {
+    **dict.fromkeys(DIMENSIONS, "VARCHAR"),
+    "day": "DATE",
+    "slot": "SMALLINT",
+    "tier": "SMALLINT",
+    "mask": "INTEGER",
+}
 KEYS: tuple[str, ...] = tuple(KEY_TYPES)
 
 
@@ -159,8 +165,11 @@ def contested_hashes(parts: Sequence[Part]) -> Hashes:
 
 def canonical(relation: Relation, source: str) -> str:
     """The rows of `source` with every canonical column: constants and absent buckets filled in."""
-    picked = ['"at"', "request_id" if relation.has_request_id else "CAST(NULL AS VARCHAR) AS request_id",
-              "output_id" if relation.has_output_id else "CAST(NULL AS VARCHAR) AS output_id"]
+    picked = [
+        '"at"',
+        "request_id" if relation.has_request_id else "CAST(NULL AS VARCHAR) AS request_id",
+        "output_id" if relation.has_output_id else "CAST(NULL AS VARCHAR) AS output_id",
+    ]
     for dimension in DIMENSIONS:
         fixed = f"CAST({literal(relation.constants.get(dimension))} AS VARCHAR) AS {dimension}"
         picked.append(dimension if dimension in relation.dimensions else fixed)
@@ -181,14 +190,17 @@ def sum_rows(
     """Fills the tables of `result` from `rows` in one scan; rows with a problem are only counted."""
     name = result.name
     _sum_cells(con, relation, rows, name, grid)
-    row = one_row(con, 
-        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw WHERE problem IS NULL"
+    row = one_row(
+        con,
+        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw WHERE problem IS NULL",
     )
     result.n_accepted, result.first, result.last, result.n_without_id = int(row[0]), row[1], row[2], int(row[3])
     rejected = con.execute(f"SELECT problem, sum(n) FROM {name}_raw WHERE problem IS NOT NULL GROUP BY 1").fetchall()
     result.rejected = {problem: int(n) for problem, n in rejected}
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT * EXCLUDE (problem, first, last, without_id)"
-                f" FROM {name}_raw WHERE problem IS NULL")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT * EXCLUDE (problem, first, last, without_id)"
+        f" FROM {name}_raw WHERE problem IS NULL"
+    )
     con.execute(f"DROP TABLE {name}_raw")
     accepted = f"(SELECT * FROM {rows} WHERE problem IS NULL)"
     _group_outputs(con, relation, accepted, name, grouping)
@@ -198,7 +210,10 @@ def sum_rows(
 
 def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
     """Key → SQL over a canonical row; constants are literals and cost the scan nothing."""
-    keys = {d: d if d in relation.dimensions else f"CAST({literal(relation.constants.get(d))} AS VARCHAR)" for d in DIMENSIONS}
+    keys = {
+        d: d if d in relation.dimensions else f"CAST({literal(relation.constants.get(d))} AS VARCHAR)"
+        for d in DIMENSIONS
+    }
     keys["day"] = 'CAST("at" AS DATE)'
     minute = '(hour("at") * 60 + minute("at"))'
     slots = " ".join(f"WHEN {minute} < {m} THEN {i}" for i, m in enumerate(grid.minutes))
@@ -209,7 +224,8 @@ def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
     bits = " + ".join(
         f"CAST({' + '.join(used)} > 0 AS INTEGER) * {1 << i}"
         for i, family in enumerate(FAMILIES.values())
-        if (used := [b for b in family if b in relation.buckets]))
+        if (used := [b for b in family if b in relation.buckets])
+    )
     keys["mask"] = f"CAST({bits} AS INTEGER)" if bits else "CAST(0 AS INTEGER)"
     return keys
 
@@ -220,45 +236,63 @@ def _sum_cells(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, na
     varying = [k for k in KEYS if k not in fixed]
     sums = ", ".join(f"sum({b}) AS {b}" for b in relation.buckets)
     without = "count(*) - count(request_id)" if relation.has_request_id else "count(*)"
-    inner = (f"SELECT problem, {', '.join(f'CASE WHEN problem IS NULL THEN {keys[k]} END AS {k}' for k in varying)}, count(*) AS n, min(\"at\") AS first, max(\"at\") AS last,"
-             f" {without} AS without_id, {sums} FROM {rows} GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}")
+    inner = (
+        f'SELECT problem, {", ".join(f"CASE WHEN problem IS NULL THEN {keys[k]} END AS {k}" for k in varying)}, count(*) AS n, min("at") AS first, max("at") AS last,'
+        f" {without} AS without_id, {sums} FROM {rows} GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}"
+    )
     outer = [f"{keys[k]} AS {k}" if k in fixed else k for k in KEYS]
     outer += ["n", "problem", "first", "last", "without_id"]
-    outer += [f"CAST({b} AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES]
+    outer += [
+        f"CAST({b} AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES
+    ]
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_raw AS SELECT {', '.join(outer)} FROM ({inner})")
 
 
-def _group_outputs(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grouping: Grouping) -> None:
+def _group_outputs(
+    con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grouping: Grouping
+) -> None:
     full = canonical(relation, rows)
     dims = ", ".join(DIMENSIONS)
     empty = "" if grouping.by_id else "LIMIT 0"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {dims}, CAST(\"at\" AS DATE) AS day, output_id, count(*) AS n"
-                f" FROM {full} GROUP BY ALL {empty}")
+    con.execute(
+        f'CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {dims}, CAST("at" AS DATE) AS day, output_id, count(*) AS n'
+        f" FROM {full} GROUP BY ALL {empty}"
+    )
     empty = "" if grouping.gap_s else "LIMIT 0"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_times AS SELECT {dims}, \"at\" FROM {full} {empty}")
+    con.execute(f'CREATE OR REPLACE TEMP TABLE {name}_times AS SELECT {dims}, "at" FROM {full} {empty}')
 
 
 def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
     """Sums per time block, kept only where there are too few customers to resample."""
     (n_customers,) = one_row(
-        con, f"SELECT count(DISTINCT customer) FROM (SELECT customer FROM {name}_cells UNION ALL"
-        f" SELECT customer FROM {name}_contested)")
+        con,
+        f"SELECT count(DISTINCT customer) FROM (SELECT customer FROM {name}_cells UNION ALL"
+        f" SELECT customer FROM {name}_contested)",
+    )
     few = n_customers < MIN_CUSTOMERS_TO_RESAMPLE
     keys = _keys(relation, grid)
     picked = ", ".join(f"{keys[k]} AS {k}" for k in KEYS if k not in ("customer", "feature"))
-    sums = ", ".join(f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {picked}, epoch_us(\"at\") // {BLOCK_S * 1_000_000} AS block,"
-                f" count(*) AS n, {sums} FROM {rows} {'' if few else 'WHERE false'} GROUP BY ALL")
+    sums = ", ".join(
+        f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}"
+        for b in BUCKET_NAMES
+    )
+    con.execute(
+        f'CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {picked}, epoch_us("at") // {BLOCK_S * 1_000_000} AS block,'
+        f" count(*) AS n, {sums} FROM {rows} {'' if few else 'WHERE false'} GROUP BY ALL"
+    )
 
 
 def _sum_prefixes(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str) -> None:
     """How often each block of a prompt was read, by model: what an unbounded prefix cache would have kept."""
     if not relation.has_prefix_blocks:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_prefixes (provider VARCHAR, model VARCHAR, block BIGINT, n BIGINT)")
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name}_prefixes (provider VARCHAR, model VARCHAR, block BIGINT, n BIGINT)"
+        )
         return
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, count(*) AS n FROM"
-        f" (SELECT provider, model, unnest(prefix_blocks) AS block FROM {canonical(relation, rows)}) GROUP BY ALL")
+        f" (SELECT provider, model, unnest(prefix_blocks) AS block FROM {canonical(relation, rows)}) GROUP BY ALL"
+    )
 
 
 def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]) -> Partial:
@@ -267,12 +301,22 @@ def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]
     result = Partial(name)
     buckets = ", ".join(f"CAST(sum({b}) AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
     block_keys = ", ".join(k for k in KEYS if k not in ("customer", "feature"))
+
     def union(kind: str) -> str:
         return "(" + " UNION ALL ".join(f"SELECT * FROM {p.name}_{kind}" for p in parts) + ")"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT {', '.join(KEYS)}, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('cells')} GROUP BY ALL")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {block_keys}, block, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('blocks')} GROUP BY ALL")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {', '.join(DIMENSIONS)}, day, output_id, CAST(sum(n) AS BIGINT) AS n FROM {union('outputs')} GROUP BY ALL")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, CAST(sum(n) AS BIGINT) AS n FROM {union('prefixes')} GROUP BY ALL")
+
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT {', '.join(KEYS)}, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('cells')} GROUP BY ALL"
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {block_keys}, block, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('blocks')} GROUP BY ALL"
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {', '.join(DIMENSIONS)}, day, output_id, CAST(sum(n) AS BIGINT) AS n FROM {union('outputs')} GROUP BY ALL"
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, CAST(sum(n) AS BIGINT) AS n FROM {union('prefixes')} GROUP BY ALL"
+    )
     for kind in ("contested", "times"):
         con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_{kind} AS SELECT * FROM {union(kind)}")
     for part in parts:
@@ -297,11 +341,16 @@ def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, groupin
     if not n_contested:
         return partial, 0
     total = " + ".join(BUCKET_NAMES)
-    order = ("output_tok + reasoning_tok DESC, " + f"{total} DESC, \"at\", "
-             + ", ".join(f"{c} NULLS LAST" for c in (*DIMENSIONS, "output_id", *BUCKET_NAMES, "prefix_blocks")))
+    order = (
+        "output_tok + reasoning_tok DESC, "
+        + f'{total} DESC, "at", '
+        + ", ".join(f"{c} NULLS LAST" for c in (*DIMENSIONS, "output_id", *BUCKET_NAMES, "prefix_blocks"))
+    )
     won = f"{name}_won"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT * FROM {name}_contested"
-                f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT * FROM {name}_contested"
+        f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1"
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE {won}_contested AS SELECT * FROM {name}_contested LIMIT 0")
     winners = Partial(won)
     relation = full_relation(f"SELECT * FROM {won}_rows")

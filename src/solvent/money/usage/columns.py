@@ -68,8 +68,11 @@ def column_map(
             raise LogError(where, f"[log.columns] has {name!r}", "one of " + ", ".join(TARGETS))
     missing = [source for source in columns.values() if source.split(".", 1)[0] not in found and source not in found]
     if missing:
-        raise LogError(where, f"[log.columns] names {', '.join(map(repr, missing))}",
-                       "columns of the log: " + ", ".join(map(repr, list(found)[:40])))
+        raise LogError(
+            where,
+            f"[log.columns] names {', '.join(map(repr, missing))}",
+            "columns of the log: " + ", ".join(map(repr, list(found)[:40])),
+        )
     guess, notes = _guess(found, set(columns) | set(constants), set(columns.values()))
     chosen = {**guess, **columns}
     _check(chosen, constants, found, where)
@@ -111,8 +114,12 @@ def _guess(found: Sequence[str], taken: set[str], sources: set[str]) -> tuple[di
 
 def _clashes(target: str, present: set[str]) -> bool:
     """Whether a guess would count something twice, such as a prompt beside its uncached part."""
-    rivals = {"prompt_tok": "input_tok", "input_tok": "prompt_tok",
-              "completion_tok": "output_tok", "output_tok": "completion_tok"}
+    rivals = {
+        "prompt_tok": "input_tok",
+        "input_tok": "prompt_tok",
+        "completion_tok": "output_tok",
+        "output_tok": "completion_tok",
+    }
     return rivals.get(target) in present
 
 
@@ -120,8 +127,13 @@ def _check(chosen: Mapping[str, str], constants: Mapping[str, str | int], found:
     present = set(chosen) | set(constants)
     for inclusive, part in (("prompt_tok", "input_tok"), ("completion_tok", "output_tok")):
         if inclusive in present and part in present:
-            raise LogError(where, f"[log.columns] maps both {inclusive} and {part}", "one of them: the first holds the second")
+            raise LogError(
+                where, f"[log.columns] maps both {inclusive} and {part}", "one of them: the first holds the second"
+            )
     counted = present & {*BUCKET_NAMES, *INCLUSIVE, *SECONDS}
     if not counted:
-        raise LogError(where, "no column holds a usage: " + ", ".join(map(repr, list(found)[:40])),
-                       fix='map them, for example [log.columns] prompt_tok = "…" and completion_tok = "…"')
+        raise LogError(
+            where,
+            "no column holds a usage: " + ", ".join(map(repr, list(found)[:40])),
+            fix='map them, for example [log.columns] prompt_tok = "…" and completion_tok = "…"',
+        )

@@ -51,7 +51,8 @@ def flat_log(con: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], log: L
     columns = dict(log.columns)
     if output.by is not None:
         columns["output_id"] = output.by
-    delimiter, header = ",", ()
+    delimiter = ","
+    header: tuple[str, ...] = ()
     if kind == "parquet":
         rows = con.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(str(first.path))})").fetchall()
         types = {row[0]: row[1] for row in rows}
@@ -64,8 +65,17 @@ def flat_log(con: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], log: L
         columns.setdefault("at_offset_ms", "timestamp")
     mapped = column_map(list(types), columns, log.constants, log.ignore_keys, str(first.path))
     return FlatLog(
-        tuple(str(f.path) for f in files), kind, mapped, types, log.zone, delimiter, header, log.start, log.end,
-        first.compression)
+        tuple(str(f.path) for f in files),
+        kind,
+        mapped,
+        types,
+        log.zone,
+        delimiter,
+        header,
+        log.start,
+        log.end,
+        first.compression,
+    )
 
 
 def _kind(file: SourceFile) -> str:
@@ -123,6 +133,12 @@ def unpack(files: Sequence[SourceFile], folder: Path, problems: Problems) -> lis
                         raise LogError(str(file.path), "more than 64 GiB unpacked", "a smaller file")
                     out.write(part)
             except (EOFError, OSError, ValueError):
-                problems.add("truncated", "the compressed file is cut off", file.label, 0, "copy it again: what came before the cut is counted")
+                problems.add(
+                    "truncated",
+                    "the compressed file is cut off",
+                    file.label,
+                    0,
+                    "copy it again: what came before the cut is counted",
+                )
         unpacked.append(SourceFile(target, "none", size))
     return unpacked

@@ -79,7 +79,9 @@ def grouping_of(output: Output) -> Grouping:
     return Grouping(output.by is not None, output.gap_minutes * 60 if output.gap_minutes else None)
 
 
-def take_in(con: duckdb.DuckDBPyConnection, paths: Sequence[str | Path], reading: Reading, progress: Progress) -> Intake:
+def take_in(
+    con: duckdb.DuckDBPyConnection, paths: Sequence[str | Path], reading: Reading, progress: Progress
+) -> Intake:
     """Reads everything under `paths` (files, globs, directories) in one format.
 
     Raises: LogError where nothing is there, nothing is recognised, or a column map can't hold.
@@ -116,8 +118,13 @@ def _take_flat(
     return intake
 
 
-def _sum_flat(  # noqa: PLR0913
-    con: duckdb.DuckDBPyConnection, files: list[SourceFile], format_name: str, reading: Reading, problems: Problems, progress: Progress
+def _sum_flat(
+    con: duckdb.DuckDBPyConnection,
+    files: list[SourceFile],
+    format_name: str,
+    reading: Reading,
+    problems: Problems,
+    progress: Progress,
 ) -> Intake:
     """Sums the files; those packed alike are read as one part."""
     n_at_most = 0
@@ -143,10 +150,26 @@ def _sum_flat(  # noqa: PLR0913
     partial, duplicates = settle(con, partial, grid, grouping)
     first = logs[0]
     for name in first.map.not_understood:
-        problems.add("unknown_key", name, files[0].label, 0, f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]")
+        problems.add(
+            "unknown_key",
+            name,
+            files[0].label,
+            0,
+            f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]",
+        )
     return Intake(
-        format_name, files, partial, partial.n_accepted + duplicates + n_rejected + structural, duplicates,
-        n_rejected + structural, 0, problems, grid, list(first.map.notes), first.map)
+        format_name,
+        files,
+        partial,
+        partial.n_accepted + duplicates + n_rejected + structural,
+        duplicates,
+        n_rejected + structural,
+        0,
+        problems,
+        grid,
+        list(first.map.notes),
+        first.map,
+    )
 
 
 def _rows_at_most(con: duckdb.DuckDBPyConnection, log: FlatLog, files: Sequence[SourceFile]) -> int:
@@ -164,7 +187,8 @@ def _structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: 
     one_row(con, log.structure_check())
     rows = con.execute(
         "SELECT s.file_path, e.line, min(e.error_type) FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id)"
-        " GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+        " GROUP BY 1, 2 ORDER BY 1, 2"
+    ).fetchall()
     for path, line, kind in rows:
         problems.add("malformed", str(kind).lower(), path, int(line), "repair or remove the line", 1)
     return len(rows)
@@ -194,7 +218,16 @@ def _take_staged(
     partial = part.partial("part", contested_hashes([part]))
     partial, duplicates = settle(con, merge(con, "log", [partial]), grid, grouping)
     return Intake(
-        format_name, files, partial, staged.rows_in, duplicates, staged.n_rejected, staged.n_not_requests, staged.problems, grid)
+        format_name,
+        files,
+        partial,
+        staged.rows_in,
+        duplicates,
+        staged.n_rejected,
+        staged.n_not_requests,
+        staged.problems,
+        grid,
+    )
 
 
 def record_reading(log: Log, output: Output) -> RecordReading:

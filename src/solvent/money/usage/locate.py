@@ -63,11 +63,14 @@ def locate(con: duckdb.DuckDBPyConnection, log: FlatLog, rejected: dict[str, int
         problems.add(kind, detail, log.paths[-1], 0, fix, n)
 
 
-def _one_file(con: duckdb.DuckDBPyConnection, log: FlatLog, path: str, wanted: dict[str, int], problems: Problems) -> None:
+def _one_file(
+    con: duckdb.DuckDBPyConnection, log: FlatLog, path: str, wanted: dict[str, int], problems: Problems
+) -> None:
     names = ", ".join(literal(problem) for problem in wanted)
     rows = con.execute(
         f"SELECT problem, min(row_no), list(row_no ORDER BY row_no)[1:{EXAMPLES}], count(*) FROM ({log.located(path)})"
-        f" WHERE problem IN ({names}) GROUP BY problem ORDER BY 2").fetchall()
+        f" WHERE problem IN ({names}) GROUP BY problem ORDER BY 2"
+    ).fetchall()
     offset = 1 if log.kind == "csv" else 0
     for problem, _, row_nos, n in rows:
         kind, detail, fix = _meaning(problem)

@@ -56,15 +56,20 @@ class FlatLog:
         """The rows of one file with `row_no` and `problem`, for messages that say where."""
         raw = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
         if self.kind == "parquet":
-            source = f"SELECT file_row_number + 1 AS row_no, {raw} FROM read_parquet({_list([path])}, file_row_number=true)"
+            source = (
+                f"SELECT file_row_number + 1 AS row_no, {raw} FROM read_parquet({_list([path])}, file_row_number=true)"
+            )
         elif self.kind == "csv":
             source = f"SELECT row_number() OVER () AS row_no, {raw} FROM {self._read_csv([path])}"
         else:
-            lines = (f"read_csv({_list([path])}, compression={literal(self.compression)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,"
-                     f" max_line_size={MAX_LINE_BYTES}, ignore_errors=true, columns={{'line': 'VARCHAR'}})")
+            lines = (
+                f"read_csv({_list([path])}, compression={literal(self.compression)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,"
+                f" max_line_size={MAX_LINE_BYTES}, ignore_errors=true, columns={{'line': 'VARCHAR'}})"
+            )
             picked = ", ".join(
                 f"CASE WHEN json_valid(line) THEN line ->> {literal(_json_path(self._path(source)))} END AS {identifier('raw_' + target)}"
-                for target, source in self.map.columns.items())
+                for target, source in self.map.columns.items()
+            )
             source = f"SELECT row_no, {picked} FROM (SELECT row_number() OVER () AS row_no, line FROM {lines}) WHERE trim(line) <> ''"
         return self._canonical(source, ("row_no",))
 
@@ -81,14 +86,18 @@ class FlatLog:
         tops = sorted({path[0] for path in paths_in})
         nested = {path[0] for path in paths_in if len(path) > 1} | {self.map.columns.get("prefix_blocks", "")}
         columns = ", ".join(f"{literal(top)}: {literal('JSON' if top in nested else 'VARCHAR')}" for top in tops)
-        return (f"SELECT {raw} FROM read_json({_list(paths)}, format='newline_delimited', ignore_errors=true, compression={literal(self.compression)},"
-                f" maximum_object_size={MAX_LINE_BYTES}, columns={{{columns}}})")
+        return (
+            f"SELECT {raw} FROM read_json({_list(paths)}, format='newline_delimited', ignore_errors=true, compression={literal(self.compression)},"
+            f" maximum_object_size={MAX_LINE_BYTES}, columns={{{columns}}})"
+        )
 
     def _read_csv(self, paths: list[str], *, store_rejects: bool = False) -> str:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.header)
         mode = "store_rejects=true" if store_rejects else "ignore_errors=true"
-        return (f"read_csv({_list(paths)}, auto_detect=false, header=true, delim={literal(self.delimiter)}, quote='\"',"
-                f" escape='\"', max_line_size={MAX_LINE_BYTES}, {mode}, compression={literal(self.compression)}, columns={{{columns}}})")
+        return (
+            f"read_csv({_list(paths)}, auto_detect=false, header=true, delim={literal(self.delimiter)}, quote='\"',"
+            f" escape='\"', max_line_size={MAX_LINE_BYTES}, {mode}, compression={literal(self.compression)}, columns={{{columns}}})"
+        )
 
     def structure_check(self) -> str:
         """A scan that fills DuckDB's table of lines that aren't CSV rows; only CSV has such lines."""
@@ -115,9 +124,14 @@ class FlatLog:
         if fixed.get("service") is None and "service" in fixed:
             fixed["service"] = "standard"
         return Relation(
-            self._canonical(scan, ()), varying, fixed, self.map.buckets(),
-            has_request_id="request_id" in columns, has_output_id="output_id" in columns,
-            has_prefix_blocks="prefix_blocks" in columns)
+            self._canonical(scan, ()),
+            varying,
+            fixed,
+            self.map.buckets(),
+            has_request_id="request_id" in columns,
+            has_output_id="output_id" in columns,
+            has_prefix_blocks="prefix_blocks" in columns,
+        )
 
     def _canonical(self, scan: str, keep: tuple[str, ...]) -> str:
         counts = [t for t in (*self.map.columns, *self.map.constants) if t in (*BUCKET_NAMES, *INCLUSIVE, *SECONDS)]
@@ -149,8 +163,10 @@ class FlatLog:
         if kind.startswith(("TIMESTAMP", "DATE")):
             return "make_timestamp(epoch_us(CAST(raw_at AS TIMESTAMPTZ)))"
         number = "TRY_CAST(raw_at AS DOUBLE)"
-        epoch = (f"CASE WHEN {number} < 1e11 THEN {number} * 1e6 WHEN {number} < 1e14 THEN {number} * 1e3"
-                 f" WHEN {number} < 1e17 THEN {number} END")
+        epoch = (
+            f"CASE WHEN {number} < 1e11 THEN {number} * 1e6 WHEN {number} < 1e14 THEN {number} * 1e3"
+            f" WHEN {number} < 1e17 THEN {number} END"
+        )
         if kind != "VARCHAR":
             return f"make_timestamp(TRY_CAST({epoch} AS BIGINT))"
         return f"make_timestamp(coalesce(epoch_us(TRY_CAST(raw_at AS TIMESTAMPTZ)), TRY_CAST({epoch} AS BIGINT)))"
@@ -173,13 +189,19 @@ class FlatLog:
         if target in SECONDS:
             return f"TRY_CAST(raw_{target} AS DECIMAL(24,6)) * 1000000"
         if _is_integer(self.types.get(self.map.columns[target], "VARCHAR")):
-            return f"CAST(raw_{target} AS HUGEINT)" if "HUGE" in self.types[self.map.columns[target]] else f"TRY_CAST(raw_{target} AS BIGINT)"
+            return (
+                f"CAST(raw_{target} AS HUGEINT)"
+                if "HUGE" in self.types[self.map.columns[target]]
+                else f"TRY_CAST(raw_{target} AS BIGINT)"
+            )
         return f"TRY_CAST(raw_{target} AS DOUBLE)"
 
     def _text(self, target: str) -> str:
         if target == "service":
-            cases = " ".join(f"WHEN lower(raw_service) IN ({', '.join(map(literal, names))}) THEN {literal(service)}"
-                             for service, names in _SERVICES.items())
+            cases = " ".join(
+                f"WHEN lower(raw_service) IN ({', '.join(map(literal, names))}) THEN {literal(service)}"
+                for service, names in _SERVICES.items()
+            )
             return f"CASE WHEN raw_service IS NULL THEN 'standard' {cases} END AS service"
         if self.kind == "parquet" and self.types.get(self.map.columns[target], "VARCHAR") != "VARCHAR":
             return f"CAST(raw_{target} AS VARCHAR) AS {target}"
@@ -202,14 +224,21 @@ class FlatLog:
 
     def _blocks(self) -> str:
         kind = self.types.get(self.map.columns["prefix_blocks"], "VARCHAR")
-        return "raw_prefix_blocks AS prefix_blocks" if kind.endswith("[]") else (
-            "TRY_CAST(raw_prefix_blocks AS BIGINT[]) AS prefix_blocks")
+        return (
+            "raw_prefix_blocks AS prefix_blocks"
+            if kind.endswith("[]")
+            else ("TRY_CAST(raw_prefix_blocks AS BIGINT[]) AS prefix_blocks")
+        )
 
     def _problem(self, counts: list[str]) -> str:
         """The first fault of the row as text, or NULL. The order is that of what a user would mend first."""
         present = {*self.map.columns, *self.map.constants}
         faults = [(" AND ".join(f"raw_{t} IS NULL" for t in self.map.columns), "malformed")]
-        time = "raw_at" if "at" in self.map.columns else ("raw_at_offset_ms" if "at_offset_ms" in self.map.columns else None)
+        time = (
+            "raw_at"
+            if "at" in self.map.columns
+            else ("raw_at_offset_ms" if "at_offset_ms" in self.map.columns else None)
+        )
         if time:
             faults.append((f"{time} IS NULL", "no_time"))
         stated = "at" in self.map.columns or "at" in self.map.constants
@@ -220,7 +249,9 @@ class FlatLog:
         faults.append((f"\"at\" < TIMESTAMP '{EARLIEST}' OR \"at\" >= TIMESTAMP '{LATEST}'", "absurd_time"))
         for bound, sign in ((self.start, "<"), (self.end, ">=")):
             if bound is not None:
-                faults.append((f"\"at\" {sign} TIMESTAMP {literal(bound.replace(tzinfo=None).isoformat(' '))}", "outside_span"))
+                faults.append(
+                    (f'"at" {sign} TIMESTAMP {literal(bound.replace(tzinfo=None).isoformat(" "))}', "outside_span")
+                )
         if "model" in self.map.columns:
             faults.append(("raw_model IS NULL OR raw_model = ''", "no_model"))
         if "service" in self.map.columns:
@@ -231,7 +262,9 @@ class FlatLog:
         for whole, parts in (("prompt_tok", _PROMPT_PARTS), ("completion_tok", _COMPLETION_PARTS)):
             inside = [p for p in parts if p in present]
             if whole in present and inside:
-                faults.append((f"n_{whole} < " + " + ".join(map(_part, inside)), f"contradiction: {whole} < {' + '.join(inside)}"))
+                faults.append(
+                    (f"n_{whole} < " + " + ".join(map(_part, inside)), f"contradiction: {whole} < {' + '.join(inside)}")
+                )
         cases = " ".join(f"WHEN {condition} THEN {literal(name)}" for condition, name in faults)
         return f"CASE {cases} END"
 
@@ -268,4 +301,15 @@ def _utc(text: str) -> str:
 
 
 def _is_integer(kind: str) -> bool:
-    return kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT")
+    return kind in (
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "HUGEINT",
+        "UHUGEINT",
+    )
