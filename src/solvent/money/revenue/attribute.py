@@ -16,7 +16,7 @@ from solvent.errors import RevenueError
 from solvent.money.revenue.assumptions import assumptions
 from solvent.money.revenue.components import Payer, past_stop, plan_parts
 from solvent.money.revenue.customers import read_customers
-from solvent.money.revenue.lines import Attribution, CustomerUsage, Part, RevenueLine, Span
+from solvent.money.revenue.lines import Attribution, CustomerUsage, Part, RevenueLine, Span, exact
 from solvent.money.revenue.model import Costs, Plan, RevenueModel
 from solvent.money.revenue.net import Net, net_of
 from solvent.money.revenue.terms import Terms, TermsBook
@@ -55,7 +55,7 @@ def attribute(
         unknown=list(work.unknown),
         unknown_why=work.unknown,
         unknown_other_cost_usd=work.unknown_other_cost_usd,
-        unallocated_other_cost_usd=Fraction(costs.other_usd_per_month) * span.months,
+        unallocated_other_cost_usd=exact(costs.other_usd_per_month) * span.months,
         assumptions=assumptions(model, costs, span, work.lines, work.idle),
     )
 
@@ -103,9 +103,9 @@ class _Work:
     def _other_cost(self, used: CustomerUsage, months: Fraction) -> Fraction:
         """Per output, per request, and per customer and month."""
         costs = self.costs
-        by_output = Fraction(costs.other_usd_per_output) * used.n_outputs
-        by_request = Fraction(costs.other_usd_per_request) * used.n_requests
-        return by_output + by_request + Fraction(costs.other_usd_per_customer_month) * months
+        by_output = exact(costs.other_usd_per_output) * used.n_outputs
+        by_request = exact(costs.other_usd_per_request) * used.n_requests
+        return by_output + by_request + exact(costs.other_usd_per_customer_month) * months
 
     def _line(
         self, key: str, used: CustomerUsage, terms: Terms, months: Fraction, other_cost_usd: Fraction, idle: bool
@@ -119,7 +119,7 @@ class _Work:
             if self._lacks(key, name, plan, terms, seats):
                 return None
             payer = Payer(used, months, seats, terms.outcomes, terms.usd_per_month)
-            nets.append(self._net(plan, payer, Fraction(share)))
+            nets.append(self._net(plan, payer, exact(share)))
             stopped += past_stop(plan, payer)
         parts = tuple(part for net in nets for part in net.parts)
         low, high = _bounds(parts)
@@ -188,4 +188,6 @@ def _bounds(parts: tuple[Part, ...]) -> tuple[Fraction | None, Fraction | None]:
 
 
 def _sum(amounts: Iterable[Fraction]) -> Fraction:
-    return sum(amounts, ZERO)
+    """Exact sum; adding a zero Fraction costs as much as any, and most parts of most customers are zero."""
+    rest = [amount for amount in amounts if amount]
+    return rest[0] if len(rest) == 1 else sum(rest, ZERO)

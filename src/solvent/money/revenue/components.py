@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from solvent.money.revenue.interval import jeffreys
-from solvent.money.revenue.lines import CustomerUsage, Part, text
+from solvent.money.revenue.lines import CustomerUsage, Part, exact, text
 from solvent.money.revenue.model import Allowance, Plan, RevenueModel, Sample
 from solvent.records import MILLION
 
@@ -71,7 +71,7 @@ def plan_parts(model: RevenueModel, plan: Plan, payer: Payer) -> tuple[Part, ...
         *_by_sample(model, plan, payer),
     ]
     if plan.minimum_usd_per_month is not None:
-        parts.append(_top_up(Fraction(plan.minimum_usd_per_month), parts, payer))
+        parts.append(_top_up(exact(plan.minimum_usd_per_month), parts, payer))
     return tuple(parts)
 
 
@@ -80,20 +80,20 @@ def _recurring(plan: Plan, payer: Payer) -> list[Part]:
     months, months_text, parts = payer.months, f"{text(payer.months)} months", []
     if payer.usd_per_month is not None:
         formula = f"{text(payer.usd_per_month)} USD/month agreed × {months_text}"
-        parts.append(Part("subscription (agreed)", formula, Fraction(payer.usd_per_month) * months))
+        parts.append(Part("subscription (agreed)", formula, exact(payer.usd_per_month) * months))
     else:
         if plan.usd_per_month is not None:
             formula = f"{text(plan.usd_per_month)} USD/month × {months_text}"
-            parts.append(Part("subscription", formula, Fraction(plan.usd_per_month) * months))
+            parts.append(Part("subscription", formula, exact(plan.usd_per_month) * months))
         if plan.usd_per_year is not None:
             formula = f"{text(plan.usd_per_year)} USD/year ÷ 12 × {months_text}"
-            parts.append(Part("subscription (yearly)", formula, Fraction(plan.usd_per_year) / 12 * months))
+            parts.append(Part("subscription (yearly)", formula, exact(plan.usd_per_year) / 12 * months))
     if plan.usd_per_seat_month is not None:
         formula = f"{text(plan.usd_per_seat_month)} USD/seat/month × {_seats(payer)} seats × {months_text}"
-        parts.append(Part("seats", formula, Fraction(plan.usd_per_seat_month) * _seats(payer) * months))
+        parts.append(Part("seats", formula, exact(plan.usd_per_seat_month) * _seats(payer) * months))
     if plan.usd_per_seat_year is not None:
         formula = f"{text(plan.usd_per_seat_year)} USD/seat/year ÷ 12 × {_seats(payer)} seats × {months_text}"
-        parts.append(Part("seats (yearly)", formula, Fraction(plan.usd_per_seat_year) / 12 * _seats(payer) * months))
+        parts.append(Part("seats (yearly)", formula, exact(plan.usd_per_seat_year) / 12 * _seats(payer) * months))
     return parts
 
 
@@ -111,10 +111,10 @@ def _overage(allowance: Allowance, payer: Payer) -> Part:
     per_month = _included_per_month(allowance, payer)
     used = payer.amount(allowance.of)
     if allowance.overage_usd_per_unit is not None:
-        price, price_text = Fraction(allowance.overage_usd_per_unit), f"{text(allowance.overage_usd_per_unit)} USD"
+        price, price_text = exact(allowance.overage_usd_per_unit), f"{text(allowance.overage_usd_per_unit)} USD"
     else:
         assert allowance.overage_usd_per_mtok is not None
-        price = Fraction(allowance.overage_usd_per_mtok) / MILLION
+        price = exact(allowance.overage_usd_per_mtok) / MILLION
         price_text = f"{text(allowance.overage_usd_per_mtok)} USD/Mtok"
     over = max(ZERO, used - per_month * payer.months)
     included = f"{text(per_month)}/month × {text(payer.months)} months"
@@ -138,7 +138,7 @@ def past_stop(plan: Plan, payer: Payer) -> tuple[str, ...]:
 
 
 def _included_per_month(allowance: Allowance, payer: Payer) -> Fraction:
-    return Fraction(allowance.per_month) * (_seats(payer) if allowance.per == "seat" else 1)
+    return exact(allowance.per_month) * (_seats(payer) if allowance.per == "seat" else 1)
 
 
 def _by_use(plan: Plan, payer: Payer) -> list[Part]:
@@ -146,10 +146,10 @@ def _by_use(plan: Plan, payer: Payer) -> list[Part]:
     parts, n_outputs = [], Fraction(payer.usage.n_outputs)
     if plan.usd_per_output is not None:
         formula = f"{text(n_outputs)} outputs × {text(plan.usd_per_output)} USD"
-        parts.append(Part("outputs", formula, n_outputs * Fraction(plan.usd_per_output)))
+        parts.append(Part("outputs", formula, n_outputs * exact(plan.usd_per_output)))
     if plan.usd_per_request is not None:
         formula = f"{payer.usage.n_requests} requests × {text(plan.usd_per_request)} USD"
-        parts.append(Part("requests", formula, payer.usage.n_requests * Fraction(plan.usd_per_request)))
+        parts.append(Part("requests", formula, payer.usage.n_requests * exact(plan.usd_per_request)))
     if plan.tokens is not None:
         cached = plan.tokens.usd_per_mtok_cached
         cached = plan.tokens.usd_per_mtok_input if cached is None else cached
@@ -161,17 +161,17 @@ def _by_use(plan: Plan, payer: Payer) -> list[Part]:
         for label, buckets, usd_per_mtok in rates:
             n_tok = payer.tokens(buckets)
             formula = f"{n_tok} tok × {text(usd_per_mtok)} USD/Mtok"
-            parts.append(Part(label, formula, n_tok * Fraction(usd_per_mtok) / MILLION))
+            parts.append(Part(label, formula, n_tok * exact(usd_per_mtok) / MILLION))
     if plan.credits is not None:
         parts.append(_credits(plan, payer))
     if plan.ads is not None:
         ads = plan.ads
-        shown = n_outputs * Fraction(ads.impressions_per_output) * Fraction(ads.fill_share)
+        shown = n_outputs * exact(ads.impressions_per_output) * exact(ads.fill_share)
         formula = (
             f"{text(n_outputs)} outputs × {text(ads.impressions_per_output)} impressions × {text(ads.fill_share)} fill"
             f" × {text(ads.cpm_usd)} USD ÷ 1000"
         )
-        parts.append(Part("advertising", formula, shown * Fraction(ads.cpm_usd) / 1000, charged=False))
+        parts.append(Part("advertising", formula, shown * exact(ads.cpm_usd) / 1000, charged=False))
     return parts
 
 
@@ -180,27 +180,27 @@ def _credits(plan: Plan, payer: Payer) -> Part:
     sold = plan.credits
     assert sold is not None
     used = (
-        Fraction(sold.credits_per_output) * Fraction(payer.usage.n_outputs)
-        + Fraction(sold.credits_per_request) * payer.usage.n_requests
-        + Fraction(sold.credits_per_mtok_input) * payer.tokens(INPUT_BUCKETS, CACHED_BUCKETS) / MILLION
-        + Fraction(sold.credits_per_mtok_output) * payer.tokens(OUTPUT_BUCKETS) / MILLION
+        exact(sold.credits_per_output) * Fraction(payer.usage.n_outputs)
+        + exact(sold.credits_per_request) * payer.usage.n_requests
+        + exact(sold.credits_per_mtok_input) * payer.tokens(INPUT_BUCKETS, CACHED_BUCKETS) / MILLION
+        + exact(sold.credits_per_mtok_output) * payer.tokens(OUTPUT_BUCKETS) / MILLION
     )
-    price = Fraction(sold.usd_per_credit)
-    usd = max(ZERO, used - Fraction(sold.included_per_month) * payer.months) * price
+    price = exact(sold.usd_per_credit)
+    usd = max(ZERO, used - exact(sold.included_per_month) * payer.months) * price
     if sold.included_per_month == 0:
         return Part("credits", f"{text(used)} credits × {text(price)} USD", usd)
     included = f"{text(sold.included_per_month)}/month × {text(payer.months)} months"
     formula = f"max(0, {text(used)} credits − {included}) × {text(price)} USD"
     if payer.months <= 1:
         return Part("credits", formula, usd)
-    return Part("credits", formula, usd, usd, max(ZERO, used - Fraction(sold.included_per_month)) * price)
+    return Part("credits", formula, usd, usd, max(ZERO, used - exact(sold.included_per_month)) * price)
 
 
 def _by_sample(model: RevenueModel, plan: Plan, payer: Payer) -> list[Part]:
     """Parts that rest on a share: outcomes, conversions, the free tier. units × share × price."""
     parts, n_outputs = [], Fraction(payer.usage.n_outputs)
     if plan.outcome is not None:
-        price = Fraction(plan.outcome.usd_per_outcome)
+        price = exact(plan.outcome.usd_per_outcome)
         if payer.outcomes is not None:
             formula = f"{payer.outcomes} outcomes counted × {text(price)} USD"
             parts.append(Part("outcomes", formula, payer.outcomes * price))
@@ -208,7 +208,7 @@ def _by_sample(model: RevenueModel, plan: Plan, payer: Payer) -> list[Part]:
             what = f"{text(n_outputs)} outputs × {text(price)} USD"
             parts.append(_sampled("outcomes", plan.outcome, n_outputs * price, what, model.level))
     if plan.conversion is not None:
-        price = Fraction(plan.conversion.usd_per_conversion)
+        price = exact(plan.conversion.usd_per_conversion)
         units = n_outputs if plan.conversion.per == "output" else Fraction(payer.usage.n_requests)
         what = f"{text(units)} {plan.conversion.per}s × {text(price)} USD"
         sampled = _sampled("conversions", plan.conversion, units * price, what, model.level)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 PLACES = 12
 
 
+@lru_cache(maxsize=1024)
 def jeffreys(successes: int, trials: int, level: Decimal) -> tuple[Fraction, Fraction]:
     """[low, high] with P(rate < low) = P(rate > high) = (1 − level)/2; low = 0 at k = 0, high = 1 at k = n.
 

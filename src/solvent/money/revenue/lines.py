@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from solvent.figure import Method, exact_text
 
@@ -19,6 +20,13 @@ DAYS_PER_MONTH = Fraction(36525, 1200)
 MICROSECOND = timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=4096)
+def exact(amount: Decimal) -> Fraction:
+    """The amount as a Fraction; kept, since every customer meets the same few prices."""
+    return Fraction(amount)
+
+
+@lru_cache(maxsize=4096)
 def text(value: Fraction | Decimal | int) -> str:
     """A number inside a formula: exact up to nine decimal places, else rounded to them."""
     return exact_text(value, 9) or ""

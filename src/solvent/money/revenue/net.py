@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from solvent.money.revenue.lines import Part
+from solvent.money.revenue.lines import Part, exact
 from solvent.money.revenue.model import Costs, Plan
 
 ZERO = Fraction(0)
@@ -30,15 +30,15 @@ class Net:
 
 def net_of(plan: Plan, parts: tuple[Part, ...], costs: Costs, months: Fraction, yearly: bool) -> Net:
     """The parts with what is taken off them. months: of the contract within the span. yearly: charged once a year."""
-    charged = sum((part.usd for part in parts if part.charged), ZERO)
-    other = sum((part.usd for part in parts if not part.charged), ZERO)
-    refunds = Fraction(costs.refund_share) * charged
+    charged = sum((part.usd for part in parts if part.charged and part.usd), ZERO)
+    other = sum((part.usd for part in parts if not part.charged and part.usd), ZERO)
+    refunds = exact(costs.refund_share) * charged if costs.refund_share else ZERO
     by_share, by_charge = ZERO, ZERO
-    if plan.payment_fees:
-        by_share = Fraction(costs.payment_fee_share) * charged
-        by_charge = Fraction(costs.payment_fee_usd_per_charge) * _charges(parts, costs, months, yearly)
-    cut = Fraction(plan.cut_share)
-    cut_of_charged, cut_of_other = cut * (charged - refunds), cut * other
+    if plan.payment_fees and charged:
+        by_share = exact(costs.payment_fee_share) * charged
+        by_charge = exact(costs.payment_fee_usd_per_charge) * _charges(parts, costs, months, yearly)
+    cut = exact(plan.cut_share)
+    cut_of_charged, cut_of_other = (cut * (charged - refunds), cut * other) if cut else (ZERO, ZERO)
     return Net(
         parts=parts,
         refunds_usd=refunds,
@@ -50,5 +50,7 @@ def net_of(plan: Plan, parts: tuple[Part, ...], costs: Costs, months: Fraction, 
 
 def _charges(parts: tuple[Part, ...], costs: Costs, months: Fraction, yearly: bool) -> Fraction:
     """charges per month × months × share of such customers who are billed; a twelfth of it where billed yearly."""
+    if not costs.payment_fee_usd_per_charge:
+        return ZERO
     billed = max((part.paying_share for part in parts if part.charged and part.usd > 0), default=ZERO)
-    return Fraction(costs.charges_per_month) * months * billed / (12 if yearly else 1)
+    return exact(costs.charges_per_month) * months * billed / (12 if yearly else 1)
