@@ -43,8 +43,8 @@ def command(
         return
     intake = found.intake
     typer.echo(
-        f"{intake.format}: {intake.rows_in:,} requests in {len(intake.files):,} file(s), {found.n_customers:,} customers,"
-        f" {len(found.models):,} model prices, {intake.duplicates:,} duplicates"
+        f"{intake.format}: {intake.rows_in:,} requests in {len(intake.files):,} file(s),"
+        f" {found.n_customers:,} customers, {len(found.models):,} models, {intake.duplicates:,} duplicates"
     )
     for provider, model, n, source in found.models[:20]:
         name = f"{provider}/{model}" if provider else str(model or "(no model)")

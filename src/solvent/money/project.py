@@ -26,7 +26,10 @@ from solvent.money.revenue.model import Costs, RevenueModel, single_subscription
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
-SUBSCRIPTION_POLICY = "Use whose list price is above the subscription's is insolvent territory for whoever sells it, and what it saves you."
+SUBSCRIPTION_POLICY = (
+    "Use whose list price is above the subscription's is insolvent territory for whoever sells it, "
+    "and what it saves you."
+)
 _MONEY = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s+([A-Z]{3})\s*$")
 
 

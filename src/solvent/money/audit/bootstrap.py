@@ -2,7 +2,8 @@
 
 Customers are resampled with replacement (the unit that is independent; requests of one customer aren't). Where
 there are fewer than ten, five-minute blocks of the log are. Percentile intervals at 95%, 2,000 resamples (400
-above 5,000 units, drawn as Poisson weights), a fixed seed. Intervals are estimates, so they are floats; the figures themselves stay exact.
+above 5,000 units, drawn as Poisson weights), a fixed seed. Intervals are estimates, so they are floats; the
+figures themselves stay exact.
 Source: Efron & Tibshirani 1993 §13 (percentile interval), §8 (resampling the independent unit).
 Enter at `intervals`.
 """

@@ -1,7 +1,8 @@
 """Where it breaks even: the allowance or the cost per output at which margin or policy holds.
 
-The price at which it does is in `money.revenue.scale`. An allowance caps every customer's outputs; cost falls with the outputs that aren't served, and the
-cap is where a piecewise-linear sum meets the target. Enter at `output_cap`, `target_cost_per_output`.
+The price at which it does is in `money.revenue.scale`. An allowance caps every customer's outputs; cost falls with
+the outputs that aren't served, and the cap is where a piecewise-linear sum meets the target.
+Enter at `output_cap`, `target_cost_per_output`.
 """
 
 from __future__ import annotations

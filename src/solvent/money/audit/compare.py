@@ -148,7 +148,10 @@ def changes_table(old: CostBasis, new: CostBasis) -> dict[str, Any]:
     effects = changes(old, new)
     rows = [{"cause": cause, "delta_usd": exact_text(usd)} for cause, usd in effects.items()]
     rows.append({"cause": "all of it", "delta_usd": exact_text(new.cost_usd() - old.cost_usd())})
-    formula = "cost = outputs × requests per output × share of model × units per request × price; one factor exchanged after another"
+    formula = (
+        "cost = outputs × requests per output × share of model × units per request × price; "
+        "one factor exchanged after another"
+    )
     columns = [
         {"key": "cause", "label": "Cause", "unit": "text", "method": "priced", "formula": "", "source": ""},
         {

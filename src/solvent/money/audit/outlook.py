@@ -85,7 +85,7 @@ def _add_allowance(audit: Audit, entries: _Entries, allowed_usd: Fraction) -> No
         "outputs/month",
         most / span.months,
         None if cap is None else cap / span.months,
-        "the cap on every customer's outputs at which cost_usd meets the policy; cost falls with the outputs not served",
+        "the cap on every customer's outputs at which cost_usd meets the policy; outputs beyond it cost nothing",
         ("cost_usd", "customer_value_usd", "n_outputs"),
     )
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from solvent.errors import PriceError
 from solvent.money.prices.card import Rate, Unpriced
 from solvent.money.prices.offer import Offer
-from solvent.money.usage.cells import MASKED, Grid
+from solvent.money.usage.cells import KEYS, MASKED, Grid
 from solvent.money.usage.relation import one_row
 from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, REQUEST_PRICE
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Numbers = npt.NDArray[np.int32]
-_PRICE_KEYS = ("provider", "model", "service", "day", "slot", "tier", "mask")
+PRICE_KEYS = ("provider", "model", "service", "day", "slot", "tier", "mask")
 
 
 class RateSource(Protocol):
@@ -67,7 +67,7 @@ class UsedRate:
 
 @dataclass(slots=True)
 class Pricing:
-    """The priced cells, in table `table`: keys, n, buckets, rate_no, reason_no, cost (over `scale`), work.
+    """The priced cells, in view `table`: keys, n, buckets, rate_no, reason_no, cost (over `scale`), work.
 
     scale: cost ÷ scale = USD.   work: integer work of cells on offers; `offer_usd_per_work` turns it into USD.
     """
@@ -106,11 +106,10 @@ def price_cells(
     table = f"{cells}_priced"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {table}_keys AS SELECT row_number() OVER () - 1 AS k, * FROM"
-        f" (SELECT DISTINCT {', '.join(_PRICE_KEYS)} FROM {cells})"
+        f" (SELECT DISTINCT {', '.join(PRICE_KEYS)} FROM {cells})"
     )
     keys = [
-        PriceKey(*row)
-        for row in con.execute(f"SELECT {', '.join(_PRICE_KEYS)} FROM {table}_keys ORDER BY k").fetchall()
+        PriceKey(*row) for row in con.execute(f"SELECT {', '.join(PRICE_KEYS)} FROM {table}_keys ORDER BY k").fetchall()
     ]
     used = _used_buckets(con, cells)
     book = _Book(offers)
@@ -121,18 +120,24 @@ def price_cells(
     con.unregister("key_rates")
     _unit_table(con, f"{table}_units", book.rates, scale, used)
     terms = ["c.n * u.per_request", *(f"c.{b} * u.{b}" for b in used)]
-    same = " AND ".join(f"c.{k} IS NOT DISTINCT FROM keys.{k}" for k in _PRICE_KEYS)
+    same = " AND ".join(f"c.{k} IS NOT DISTINCT FROM keys.{k}" for k in PRICE_KEYS)
+    picked = ", ".join(f"c.{column}" for column in (*KEYS, "n", *used))
     import duckdb as duck
 
     try:
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT c.*, r.rate_no, r.reason_no,"
+            f"CREATE OR REPLACE TEMP TABLE {table}_used AS SELECT {picked}, r.rate_no, r.reason_no,"
             f" {' + '.join(terms)} AS cost, {_work_sql(book.offers_by_rate)} AS work"
             f" FROM {cells} c JOIN {table}_keys keys ON {same} JOIN {table}_rates r ON r.k = keys.k"
             f" LEFT JOIN {table}_units u ON u.rate_no = r.rate_no"
         )
     except duck.OutOfRangeException as error:
         raise PriceError("prices", f"a total beyond 38 digits ({error})", "prices of at most 12 decimals") from None
+    every = ", ".join(b if b in used else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES)
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {', '.join(KEYS)}, n, {every}, rate_no, reason_no, cost, work"
+        f" FROM {table}_used"
+    )
     return Pricing(table, scale, book.rates, book.reasons, used)
 
 

@@ -12,16 +12,14 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from solvent import __version__
 from solvent.figure import Figures, Method, exact_text, weakest
-from solvent.money.audit.bootstrap import Array, intervals
 from solvent.money.audit.compare import CostBasis, ModelUse, basis_document
-from solvent.money.audit.figures import Basis, Money, ratio, statement_figures
+from solvent.money.audit.figures import Basis, Money, statement_figures
 from solvent.money.audit.pricing import Pricing
 from solvent.money.audit.tables import NOBODY, MoneyOf, Shape, dimension_table, lineage_lines, price_table, row_name
 from solvent.money.audit.totals import OutputRule, Total, count_outputs, totals
+from solvent.money.audit.uncertainty import Intervals, block_intervals, customer_intervals
 from solvent.money.audit.verdict import LeftOut, decide
 from solvent.money.project import LoadedProject
 from solvent.money.revenue.lines import Attribution, CustomerUsage, Span
@@ -141,79 +139,12 @@ class Audit:
             p.value_source,
         )
 
-    # ------------------------------------------------------------------ intervals
-
-    def intervals(self) -> dict[str, tuple[float, float]]:
+    def intervals(self) -> Intervals:
         """95% bootstrap intervals of the ratios, over customers or, where those are too few, over time blocks."""
-        names = sorted(self.customers)
-        if len(names) >= MIN_CUSTOMERS_TO_RESAMPLE:
-            return intervals(*self._customer_columns(names))
-        return self._block_intervals()
-
-    def _customer_columns(
-        self, names: list[str]
-    ) -> tuple[dict[str, Array], dict[str, Callable[[Mapping[str, Array]], Array]]]:
-        money = [self.money_by_customer.get(name, MoneyOf()) for name in names]
-        rows = [self.customers[name] for name in names]
-        columns = {
-            "cost": np.array([float(t.cost_usd) for t in rows]),
-            "outputs": np.array([float(t.n_outputs) for t in rows]),
-            "requests": np.array([float(t.n_requests) for t in rows]),
-        }
-        figures: dict[str, Callable[[Mapping[str, Array]], Array]] = {
-            "cost_per_output_usd": lambda s: s["cost"] / s["outputs"],
-            "cost_per_request_usd": lambda s: s["cost"] / s["requests"],
-        }
-        if self.money.revenue_usd is not None:
-            columns["revenue"] = np.array([float(m.revenue_usd or 0) for m in money])
-            columns["deductions"] = np.array([float(m.deductions_usd) for m in money])
-            losing = [
-                1.0 if (margin := m.margin_usd(t.cost_usd)) is not None and margin < 0 else 0.0
-                for m, t in zip(money, rows, strict=True)
-            ]
-            columns["losing"], columns["known"] = (
-                np.array(losing),
-                np.array([float(m.revenue_usd is not None) for m in money]),
-            )
-            refunds = float(self.money.refunds_usd / self.money.revenue_usd) if self.money.revenue_usd else 0.0
-            figures["gross_margin"] = lambda s: (
-                (s["revenue"] - s["deductions"] - s["cost"]) / (s["revenue"] * (1 - refunds))
-            )
-            figures["losing_customers_share"] = lambda s: s["losing"] / s["known"]
-            figures["revenue_per_output_usd"] = lambda s: s["revenue"] / s["outputs"]
-            figures["margin_per_output_usd"] = lambda s: (s["revenue"] - s["deductions"] - s["cost"]) / s["outputs"]
-            if self.money.value_source == "revenue":
-                figures["cost_per_value"] = lambda s: s["cost"] / s["revenue"]
-        if self.money.value_source != "revenue" and self.money.value_usd and self.whole.n_outputs:
-            per_output = float(self.money.value_usd / self.whole.n_outputs)
-            figures["cost_per_value"] = lambda s: s["cost"] / (s["outputs"] * per_output)
-        return columns, figures
-
-    def _block_intervals(self) -> dict[str, tuple[float, float]]:
         p = self.parts
-        block = f"{p.intake.partial.name}_blocks"
-        keys = " AND ".join(
-            f"b.{k} IS NOT DISTINCT FROM q.{k}" for k in ("provider", "model", "service", "day", "slot", "tier", "mask")
-        )
-        units = " + ".join(f"b.{name} * u.{name}" for name in p.pricing.used_buckets) or "0"
-        rows = p.con.execute(
-            f"SELECT b.block, sum(b.n), sum(b.n * u.per_request + {units}) FROM {block} b JOIN {p.pricing.table}_keys q ON {keys}"
-            f" JOIN {p.pricing.table}_rates r ON r.k = q.k JOIN {p.pricing.table}_units u ON u.rate_no = r.rate_no GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        if len(rows) < 2 or any(used.offer is not None for used in p.pricing.rates):
-            return {}
-        columns = {
-            "requests": np.array([float(n) for _, n, _ in rows]),
-            "cost": np.array([float(Fraction(int(cost), p.pricing.scale)) for _, _, cost in rows]),
-        }
-        figures: dict[str, Callable[[Mapping[str, Array]], Array]] = {
-            "cost_per_request_usd": lambda s: s["cost"] / s["requests"]
-        }
-        per_request = ratio(self.whole.n_outputs, self.whole.n_requests)
-        if per_request:
-            share = float(per_request)
-            figures["cost_per_output_usd"] = lambda s: s["cost"] / (s["requests"] * share)
-        return intervals(columns, figures)
+        if len(self.customers) >= MIN_CUSTOMERS_TO_RESAMPLE:
+            return customer_intervals(self.customers, self.money_by_customer, self.money, self.whole)
+        return block_intervals(p.con, p.intake.partial, p.pricing, self.whole, self.money)
 
     # ------------------------------------------------------------------ the document
 

@@ -16,7 +16,10 @@ LORENZ_POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """top: share p of customers → share of the sum that the largest p cause. lorenz: points (x, y) from (0, 0) to (1, 1)."""
+    """top: share p of customers → share of the sum that the largest p cause.
+
+    lorenz: points (x, y) from (0, 0) to (1, 1).
+    """
 
     top: dict[Fraction, Fraction]
     gini: Fraction

@@ -114,14 +114,17 @@ def count_outputs(
     group = f"GROUP BY {', '.join(str(i + 1) for i in range(len(by)))}" if by else ""
     if rule.by_id:
         sql = (
-            f"SELECT {columns}count(DISTINCT CASE WHEN output_id IS NOT NULL THEN {{'c': coalesce(customer, ''), 'o': output_id}} END)"
+            f"SELECT {columns}count(DISTINCT CASE WHEN output_id IS NOT NULL"
+            f" THEN {{'c': coalesce(customer, ''), 'o': output_id}} END)"
             f" + coalesce(sum(n) FILTER (output_id IS NULL), 0) FROM {partial.name}_outputs {group}"
         )
     elif rule.gap_s is not None:
         sql = (
             f"SELECT {columns}count(DISTINCT (customer, feature, turn)) FROM (SELECT *, sum(starts) OVER w AS turn FROM"
-            f' (SELECT *, CAST("at" AS DATE) AS day, CASE WHEN epoch_us("at") - epoch_us(lag("at") OVER w) <= {rule.gap_s * 1_000_000}'
-            f' THEN 0 ELSE 1 END AS starts FROM {partial.name}_times WINDOW w AS (PARTITION BY customer, feature ORDER BY "at"))'
+            f' (SELECT *, CAST("at" AS DATE) AS day,'
+            f' CASE WHEN epoch_us("at") - epoch_us(lag("at") OVER w) <= {rule.gap_s * 1_000_000}'
+            f" THEN 0 ELSE 1 END AS starts"
+            f' FROM {partial.name}_times WINDOW w AS (PARTITION BY customer, feature ORDER BY "at"))'
             f' WINDOW w AS (PARTITION BY customer, feature ORDER BY "at" ROWS UNBOUNDED PRECEDING)) {group}'
         )
     else:
