@@ -108,6 +108,7 @@ def _walk(folder: Path) -> list[Path]:
     """The log files under a folder in sorted order; a folder reached twice (links) is entered once."""
     files: list[Path] = []
     entered: set[tuple[int, int]] = set()
+
     def refuse(error: OSError) -> None:
         raise LogError(str(error.filename), f"can't be read ({error.strerror})") from None
 
@@ -184,12 +185,10 @@ class _Zstd(io.RawIOBase):
 
 def open_bytes(file: SourceFile) -> io.BufferedIOBase:
     """The decompressed bytes of a file, read as they are asked for."""
-    raw = file.path.open("rb")
     if file.compression == "gzip":
-        return gzip.GzipFile(fileobj=raw, mode="rb")
-    if file.compression == "zstd":
-        return io.BufferedReader(_Zstd(raw), 1 << 17)
-    return raw
+        return gzip.GzipFile(file.path, mode="rb")
+    raw = file.path.open("rb")
+    return io.BufferedReader(_Zstd(raw), 1 << 17) if file.compression == "zstd" else raw
 
 
 def lines(file: SourceFile, limit_bytes: int | None = None) -> Iterator[tuple[int, bytes | Malformed]]:

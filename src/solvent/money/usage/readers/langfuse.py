@@ -164,7 +164,7 @@ def _units(usage: dict[str, Any], unit: Any) -> dict[str, int]:
 def usage_type_buckets(usage: dict[str, Any], unknown: list[str], reading: Reading) -> dict[str, int]:
     """Disjoint buckets of usage types whose `input` and `output` may hold their parts or stand beside them.
 
-    Of the four readings (inside or beside, for input and output) the one that gives the total is taken.
+    Of the readings (inside or beside, for input and output) the one that gives the total is taken.
     Raises: Fault (no reading gives the total, or several do that differ).
     """
     for key in usage.keys() - KNOWN:
@@ -175,8 +175,9 @@ def usage_type_buckets(usage: dict[str, Any], unknown: list[str], reading: Readi
     parts_in = {key: count(usage, key) for key in PARTS_IN if key in usage}
     parts_out = {key: count(usage, key) for key in PARTS_OUT if key in usage}
     sum_in, sum_out = sum(parts_in.values()), sum(parts_out.values())
-    ways_in = _ways(base_in, sum_in, reading.constants.get("cached"))
-    ways_out = _ways(base_out, sum_out, reading.constants.get("reasoning"))
+    written = sum(n for key, n in parts_in.items() if PARTS_IN[key].startswith("cache_write"))
+    ways_in = _ways(base_in, sum_in, written, reading.constants.get("cached"))
+    ways_out = _ways(base_out, sum_out, 0, reading.constants.get("reasoning"))
     # What the project states also explains a total that is Langfuse's own sum of everything, parts counted twice.
     everything = base_in + sum_in + base_out + sum_out
     stated = bool({"cached", "reasoning"} & reading.constants.keys()) and total == everything
@@ -195,12 +196,18 @@ def usage_type_buckets(usage: dict[str, Any], unknown: list[str], reading: Readi
     return buckets
 
 
-def _ways(base: int, parts: int, stated: Any) -> list[int]:
-    """What of a base count is left once its parts are out: base − parts (inside), base (beside)."""
-    if not parts:
+def _ways(base: int, parts: int, written: int, stated: Any) -> list[int]:
+    """What of a base count is left once its parts are out: base − parts (inside), base (beside).
+
+    LiteLLM takes cache reads out of the input that it sends here and leaves the writes in: base − written.
+    """
+    if not parts or stated == "beside":
         return [base]
-    ways = [] if stated == "beside" or parts > base else [base - parts]
-    return ways if stated == "inside" and ways else [*ways, base]
+    inside = [base - parts] if parts <= base else []
+    if stated == "inside" and inside:
+        return inside
+    half = [base - written] if 0 < written < parts and written <= base else []
+    return [*inside, *half, base]
 
 
 def _one(usage: dict[str, Any], names: tuple[str, ...]) -> int:

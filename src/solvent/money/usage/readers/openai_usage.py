@@ -37,6 +37,9 @@ _KNOWN_TOOLS = frozenset({"web_search_requests", "web_fetch_requests"})
 # Usage of nothing but these needs no details read: the many small requests of a log.
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens",
                     "service_tier"})  # fmt: skip
+_ALIASES = frozenset({"cached_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "cache_read_input_tokens",
+                      "cache_creation_input_tokens", "cache_creation"})  # fmt: skip
+_WRITTEN = frozenset({"cache_write_tokens", "cache_creation_tokens", "cache_creation_token_details"})
 _SEARCHED = frozenset({"server_tool_use", "num_search_queries"})
 _NONE: dict[str, Any] = {}
 
@@ -112,7 +115,7 @@ def _input(
 ) -> None:
     cached = count(inside, "cached_tokens")
     writes = hour = 0
-    if len(usage) > 5 or len(inside) > 2:
+    if not _ALIASES.isdisjoint(usage) or not _WRITTEN.isdisjoint(inside):
         cached = _same([cached, count(usage, "cached_tokens"), count(usage, "prompt_cache_hit_tokens"),
                         count(usage, "cache_read_input_tokens")], "cached tokens")  # fmt: skip
         miss = count(usage, "prompt_cache_miss_tokens")
