@@ -26,7 +26,7 @@ NOON = 720
 class Conflict:
     """One model that sources price differently: their rates, the keys they differ in, and by how much at most.
 
-    spread: (highest − lowest) ÷ lowest of the price that differs most.
+    spread: (highest − lowest) ÷ highest of the price that differs most: how far the lower lies below the higher.
     """
 
     provider: str
@@ -52,7 +52,7 @@ class Comparison:
 def compare(price_lists: Sequence[PriceList], day: date, minute: int = NOON) -> Comparison:
     """Models that ≥ 2 sources price under the same name (whatever its case) at the same provider, and who disagrees.
 
-    Sources disagree where a compared price that both state differs by more than 1% of the lower one; two sources
+    Sources disagree where a compared price that both state differs by more than 1% of the higher one; two sources
     with no compared price in common aren't shared.
     """
     by_name: dict[tuple[str, str], list[tuple[PriceList, Listing]]] = {}
@@ -84,14 +84,11 @@ def _standard(prices: PriceList, listing: Listing, day: date, minute: int) -> Ra
 
 
 def _spreads(rates: Sequence[Rate]) -> dict[str, Fraction]:
-    """Compared key → (highest − lowest) ÷ lowest, where at least two rates state it; a free lowest has no ratio."""
+    """Compared key → (highest − lowest) ÷ highest, of the keys that at least two rates state."""
     spreads: dict[str, Fraction] = {}
     for key in COMPARED:
         stated: list[Decimal] = [rate.prices[key] for rate in rates if key in rate.prices]
         if len(stated) >= 2:
             lowest, highest = Fraction(min(stated)), Fraction(max(stated))
-            if lowest:
-                spreads[key] = (highest - lowest) / lowest
-            else:
-                spreads[key] = Fraction(0) if highest == 0 else Fraction(10**9)
+            spreads[key] = (highest - lowest) / highest if highest else Fraction(0)
     return spreads
