@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,23 +13,22 @@ import typer
 from solvent.errors import ReportError
 
 LOGS = (("clients-day", "requests.parquet"), ("azure-code", "requests.csv"))
-CLAIMS = "video-product.toml"
+CLAIMS = ("claims", "video-product.toml")
+# The lineage that the demo points to: the customer on whom the first product loses most.
+EXPLAINED = "customers/client-035/cost_usd"
 
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the reports.")] = Path("demo"),
 ) -> None:
-    """Audit a real log under an example product, ending in a report."""
-    from rich.console import Console
-
+    """Audit two real logs under example products and check a headline, ending in a report."""
     from solvent.cli.progress import progress
-    from solvent.report.terminal import print_statement
+    from solvent.report.terminal import console_for, print_statement
     from solvent.report.write import write_report
 
     started = time.monotonic()
     folder = examples_folder()
-    out.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    _make(out)
     statements: dict[str, dict[str, Any]] = {}
     with progress() as tell:
         for name, log in LOGS:
@@ -36,13 +37,14 @@ def command(
             for suffix in (".html", ".json"):
                 write_report(statements[name], out / f"{name}{suffix}")
     first, second = (statements[name] for name, _ in LOGS)
-    print_statement(first, console)
+    print_statement(first, console_for(sys.stdout))
+    claims = folder.joinpath(*CLAIMS)
     typer.echo("\nA second product, on a log that holds only times and token counts:")
     typer.echo(f"  {second['product']['name']}: {second['verdict']['title']}. {second['verdict']['line']}")
-    typer.echo("\nA headline checked (solvent claims examples/claims/video-product.toml):")
-    typer.echo(f"  {_headline(folder / 'claims' / CLAIMS)}")
-    typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {out / 'clients-day.html'}")
-    typer.echo(f"Where a number comes from: solvent explain {out / 'clients-day.json'} customers/client-035/cost_usd")
+    typer.echo(f"\nA headline checked (all of it: solvent claims {_near(claims)}):")
+    typer.echo(f"  {_headline(claims)}")
+    typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(out / (LOGS[0][0] + '.html'))}")
+    typer.echo(f"Where a number comes from: solvent explain {_near(out / (LOGS[0][0] + '.json'))} {EXPLAINED}")
 
 
 def examples_folder() -> Path:
@@ -53,7 +55,23 @@ def examples_folder() -> Path:
     for folder in (package / "examples", package.parents[1] / "examples"):
         if (folder / LOGS[0][0] / LOGS[0][1]).is_file():
             return folder
-    raise ReportError("demo", "no examples beside the package", "a clone, or an installed wheel that holds them", "install solvent again")
+    raise ReportError(
+        "demo", "no examples beside the package", "a clone, or an installed wheel that holds them", "install solvent again"
+    )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"can't be made ({error.strerror})"
+        raise ReportError(str(folder), found, "a folder that can be written", "name another with --out") from None
+
+
+def _near(path: Path) -> str:
+    """The path, from here where it lies below, as it may be pasted into a shell."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _audit(folder: Path, log: str, tell: Any) -> dict[str, Any]:
@@ -64,6 +82,9 @@ def _audit(folder: Path, log: str, tell: Any) -> dict[str, Any]:
 
 
 def _headline(path: Path) -> str:
-    from solvent.money.claims.check import check_file
+    from solvent.money.claims.check import check
+    from solvent.money.claims.document import document
+    from solvent.money.claims.file import load
+    from solvent.report.claims_text import verdict
 
-    return str(check_file(path).verdict)
+    return verdict(document(check(load(path))))
