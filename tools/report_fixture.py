@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 from solvent.figure import exact_text
 
+SAID = Path(__file__).with_suffix(".toml")
 TARGET = Path(__file__).resolve().parents[1] / "tests" / "golden" / "report" / "statement.json"
 N_DAYS = 14
 FEATURES = {"review": 60, "explain": 22, "rewrite": 13, "chat": 5}
@@ -70,74 +72,31 @@ def draw(n_customers: int, seed: int = 7) -> tuple[list[Cell], dict[str, str]]:
 
 def statement(n_customers: int = 73, seed: int = 7) -> dict[str, Any]:
     """A whole statement document; see docs/reference/statement.md."""
+    said = tomllib.loads(SAID.read_text("utf-8"))
     cells, plans = draw(n_customers, seed)
     revenue = {c: Fraction(PLANS_USD_PER_MONTH[plan] * N_DAYS, 30) for c, plan in plans.items()}
     customers = _customers(cells, plans, revenue)
-    figures = _figures(cells, customers, sum(revenue.values(), Fraction(0)))
-    n = sum(c.n_requests for c in cells)
-    ratio = Fraction(figures["cost_per_value"]["value"])
+    figures = _figures(said["figures"], _values(cells, customers["rows"], sum(revenue.values(), Fraction(0))))
+    n, n_out = sum(c.n_requests for c in cells), {entry["kind"]: entry["n"] for entry in said["left_out"]}
     return {
         "schema": "solvent.statement/1",
         "version": "0.1.0",
         "made_at": "2026-10-02T08:15:00Z",
-        "product": {"name": "Redline", "output": "review", "output_plural": "reviews"},
-        "span": {
-            "start": "2026-09-01T00:00:00Z",
-            "end": "2026-09-15T00:00:00Z",
-            "days": "14",
-            "zone": "Europe/Berlin",
-            "zone_source": "solvent.toml [log]",
-        },
+        "product": said["product"],
+        "span": said["span"],
         "accounting": {
-            "rows_in": n + 412 + 97 + 18,
+            "rows_in": n + sum(n_out.values()),
             "priced": n,
-            "unpriced": 412,
-            "duplicates": 97,
-            "rejected": 18,
+            "unpriced": n_out["unpriced"],
+            "duplicates": n_out["duplicate"],
+            "rejected": n_out["rejected"],
             "not_requests": 3,
             "balanced": True,
         },
-        "left_out": [
-            {
-                "kind": "unpriced",
-                "reason": "no price for model 'in-house-rerank'",
-                "where": "requests.jsonl:118",
-                "n": 412,
-                "fix": '[[rates]]\nmodel = "in-house-rerank"\ninput_usd_per_mtok = 0.02',
-            },
-            {
-                "kind": "duplicate",
-                "reason": "request_id seen before",
-                "where": "requests.jsonl:7301",
-                "n": 97,
-                "fix": "",
-            },
-            {"kind": "rejected", "reason": "output_tokens is -1", "where": "requests.jsonl:20544", "n": 18, "fix": ""},
-        ],
-        "verdict": {
-            "state": "insolvent" if ratio > Fraction(1, 10) else "solvent",
-            "title": "Insolvent territory" if ratio > Fraction(1, 10) else "Solvent",
-            "line": f"Compute is ${float(10_000 * ratio):,.0f} per $10,000 of customer value; "
-            "the policy allows $1,000.",
-            "passed": ratio <= Fraction(1, 10),
-            "policy": {
-                "text": "Compute above $1,000 per $10,000 of customer value is insolvent territory.",
-                "figure": "cost_per_value",
-                "limit": "0.1",
-            },
-            "left_out": f"left out: 412 unpriced and 18 rejected of {n + 527:,} rows (0.7%)",
-        },
+        "left_out": said["left_out"],
+        "verdict": _verdict(Fraction(figures["cost_per_value"]["value"]), n, said["policy"]),
         "figures": figures,
-        "headline": [
-            "cost_per_value",
-            "cost_per_output_usd",
-            "margin_usd",
-            "gross_margin",
-            "cost_usd",
-            "revenue_usd",
-            "losing_customers_share",
-            "n_outputs",
-        ],
+        "headline": said["headline"],
         "tables": {
             "customers": customers,
             "features": _dimension("Features", "feature", cells, lambda c: c.feature),
@@ -146,33 +105,23 @@ def statement(n_customers: int = 73, seed: int = 7) -> dict[str, Any]:
             "prices": _prices(cells),
             "conflicts": _conflicts(),
         },
-        "tail": {
-            "of": "cost",
-            "lorenz": _lorenz(customers["rows"]),
-            "figures": [
-                "top_1_percent_cost_share",
-                "top_5_percent_cost_share",
-                "top_10_percent_cost_share",
-                "cost_gini",
-                "cvar_loss_usd",
-                "losing_customers_share",
-            ],
-        },
-        "break_even": _break_even(figures),
-        "assumptions": [
-            {
-                "text": "Plan prices are the list prices of the project file.",
-                "source": "solvent.toml [revenue]",
-                "figures": ["revenue_usd"],
-            },
-            {
-                "text": "Monthly prices are prorated to the 14 days of the log, 30 days to the month.",
-                "source": "solvent.toml",
-                "figures": ["revenue_usd"],
-            },
-            {"text": "Payment fees are 2.9% of revenue.", "source": "solvent.toml [costs]", "figures": ["fees_usd"]},
-        ],
-        "notes": ["The log's times carry no zone; the project file supplies Europe/Berlin."],
+        "tail": {"of": "cost", "lorenz": _lorenz(customers["rows"]), "figures": said["tail"]},
+        "break_even": said["break_even"],
+        "assumptions": said["assumptions"],
+        "notes": said["notes"],
+    }
+
+
+def _verdict(ratio: Fraction, n: int, policy: Row) -> Row:
+    passed = ratio <= Fraction(policy["limit"])
+    per_10k = f"${float(10_000 * ratio):,.0f} per $10,000"
+    return {
+        "state": "solvent" if passed else "insolvent",
+        "title": "Solvent" if passed else "Insolvent territory",
+        "line": f"Compute is {per_10k} of customer value; the policy allows $1,000.",
+        "passed": passed,
+        "policy": policy,
+        "left_out": f"left out: 412 unpriced and 18 rejected of {n + 527:,} rows (0.7%)",
     }
 
 
@@ -338,205 +287,56 @@ def _lorenz(rows: list[Row]) -> list[list[str | None]]:
     return points
 
 
-def _figures(cells: list[Cell], customers: Row, revenue: Fraction) -> dict[str, Row]:
+def _values(cells: list[Cell], rows: list[Row], revenue: Fraction) -> dict[str, Fraction | int | None]:
     cost = sum((c.cost_usd() for c in cells), Fraction(0))
-    n = sum(c.n_requests for c in cells)
+    n, n_customers = sum(c.n_requests for c in cells), len(rows)
     fees = revenue * Fraction(29, 1000)
     margin = revenue - fees - cost
-    margins = sorted(Fraction(r["margin_usd"]) for r in customers["rows"])
-    figures: dict[str, Row] = {}
+    margins = sorted(Fraction(r["margin_usd"]) for r in rows)
+    worst = margins[: max(1, n_customers // 20)]
+    costs = sorted((Fraction(r["cost_usd"]) for r in rows), reverse=True)
+    month = Fraction(30, N_DAYS)
+    return {
+        "n_requests": n,
+        "n_outputs": n,
+        "n_customers": n_customers,
+        "cost_usd": cost,
+        "revenue_usd": revenue,
+        "refunds_usd": 0,
+        "fees_usd": fees,
+        "other_cost_usd": 0,
+        "margin_usd": margin,
+        "gross_margin": margin / revenue,
+        "customer_value_usd": revenue,
+        "cost_per_value": cost / revenue,
+        "cost_per_output_usd": cost / n,
+        "cost_per_request_usd": cost / n,
+        "revenue_per_output_usd": revenue / n,
+        "margin_per_output_usd": margin / n,
+        "losing_customers_share": Fraction(sum(m < 0 for m in margins), n_customers),
+        **{f"top_{p}_percent_cost_share": sum(costs[: max(1, n_customers * p // 100)]) / cost for p in (1, 5, 10)},
+        "cost_gini": sum((2 * (n_customers - i) - n_customers - 1) * c for i, c in enumerate(costs))
+        / (n_customers * cost),
+        "cvar_loss_usd": -sum(worst, Fraction(0)) / len(worst),
+        "undated_cost_share": Fraction(3, 100),
+        "assumed_cost_share": 0,
+        "cache_saved_usd": sum(c.tok[1] * (MODELS[c.model][1] - MODELS[c.model][2]) for c in cells) / MILLION,
+        "cache_could_save_usd": None,
+        "revenue_per_customer_usd": revenue * month / n_customers,
+        "break_even_price": 10 * cost * month / n_customers,
+        "break_even_cost_per_output": revenue / 10 / n,
+    }
 
-    def add(name: str, label: str, value: Fraction | int | None, how: str, inputs: str = "", **more: Any) -> None:
-        unit, method, source, formula = ([*how.split("|"), "", "", ""])[:4]
-        figures[name] = {
-            "label": label,
-            "value": exact_text(value),
-            "unit": unit,
-            "method": method,
-            "source": source,
-        } | {k: v for k, v in {"formula": formula, "inputs": inputs.split(), **more}.items() if v}
 
-    def spread(value: Fraction, part: Fraction) -> Row:
-        return {"low": exact_text(value * (1 - part)), "high": exact_text(value * (1 + part)), "level": 0.95}
-
-    add("n_requests", "Requests", n, "count|measured|request log, duplicates dropped")
-    add("n_outputs", "Reviews", n, "count|measured|request log: one request is one review")
-    add("n_customers", "Customers", len(margins), "count|measured|request log")
-    lower = "without 430 rows that couldn't be priced or read: a lower bound"
-    add(
-        "cost_usd",
-        "Compute",
-        cost,
-        "usd|priced|request log × rate cards|count × price over all requests",
-        "n_requests",
-        date="2026-09-14",
-        note=lower,
-        **spread(cost, Fraction(1, 50)),
-    )
-    add(
-        "revenue_usd",
-        "Revenue",
-        revenue,
-        "usd|assumed|solvent.toml [revenue]|plan prices, prorated to 14 of 30 days",
-        "n_customers",
-    )
-    add("refunds_usd", "Refunds", 0, "usd|assumed|solvent.toml [costs]")
-    add("fees_usd", "Payment fees", fees, "usd|assumed|solvent.toml [costs]|2.9% × revenue_usd", "revenue_usd")
-    add("other_cost_usd", "Other cost of goods", 0, "usd|assumed|solvent.toml [costs]")
-    add(
-        "margin_usd",
-        "Margin",
-        margin,
-        "usd|assumed|derived|revenue_usd − refunds_usd − fees_usd − cost_usd − other_cost_usd",
-        "revenue_usd refunds_usd fees_usd cost_usd other_cost_usd",
-        **spread(margin, Fraction(1, 20)),
-    )
-    add(
-        "gross_margin",
-        "Gross margin",
-        margin / revenue,
-        "share|assumed|derived|margin_usd ÷ (revenue_usd − refunds_usd)",
-        "margin_usd revenue_usd refunds_usd",
-        **spread(margin / revenue, Fraction(1, 20)),
-    )
-    add("customer_value_usd", "Customer value", revenue, "usd|assumed|derived|revenue_usd", "revenue_usd")
-    add(
-        "cost_per_value",
-        "Compute per dollar of customer value",
-        cost / revenue,
-        "usd/usd|assumed|derived|cost_usd ÷ customer_value_usd",
-        "cost_usd customer_value_usd",
-        **spread(cost / revenue, Fraction(4, 50)),
-    )
-    add(
-        "cost_per_output_usd",
-        "Cost per review",
-        cost / n,
-        "usd/output|priced|derived|cost_usd ÷ n_outputs",
-        "cost_usd n_outputs",
-        **spread(cost / n, Fraction(3, 50)),
-    )
-    add(
-        "cost_per_request_usd",
-        "Cost per request",
-        cost / n,
-        "usd/request|priced|derived|cost_usd ÷ n_requests",
-        "cost_usd n_requests",
-    )
-    add(
-        "revenue_per_output_usd",
-        "Revenue per review",
-        revenue / n,
-        "usd/output|assumed|derived|revenue_usd ÷ n_outputs",
-        "revenue_usd n_outputs",
-    )
-    add(
-        "margin_per_output_usd",
-        "Margin per review",
-        margin / n,
-        "usd/output|assumed|derived|margin_usd ÷ n_outputs",
-        "margin_usd n_outputs",
-    )
-    losing = Fraction(sum(m < 0 for m in margins), len(margins))
-    add(
-        "losing_customers_share",
-        "Customers who lose money",
-        losing,
-        "share|assumed|derived|customers with a margin below zero ÷ customers",
-        "margin_usd n_customers",
-        **spread(losing, Fraction(1, 4)),
-    )
-    costs = sorted((Fraction(r["cost_usd"]) for r in customers["rows"]), reverse=True)
-    for percent in (1, 5, 10):
-        top = sum(costs[: max(1, len(costs) * percent // 100)], Fraction(0)) / cost
-        add(
-            f"top_{percent}_percent_cost_share",
-            f"Compute of the top {percent}% of customers",
-            top,
-            f"share|priced|derived|compute of the costliest {percent}% of customers ÷ cost_usd",
-            "cost_usd n_customers",
-        )
-    gini = sum((2 * (len(costs) - i) - len(costs) - 1) * c for i, c in enumerate(costs)) / (len(costs) * cost)
-    add(
-        "cost_gini",
-        "Gini coefficient of compute",
-        gini,
-        "ratio|priced|derived|1 − 2 × area under the Lorenz curve",
-        "cost_usd n_customers",
-    )
-    worst = margins[: max(1, len(margins) // 20)]
-    add(
-        "cvar_loss_usd",
-        "Mean loss on the worst 5% of customers",
-        -sum(worst, Fraction(0)) / len(worst),
-        "usd|assumed|derived|mean of −margin",
-        "margin_usd n_customers",
-    )
-    add(
-        "undated_cost_share",
-        "Compute priced by cards without dates",
-        Fraction(3, 100),
-        "share|priced|derived",
-        "cost_usd",
-    )
-    add("assumed_cost_share", "Compute priced by the project's own statement", 0, "share|priced|derived", "cost_usd")
-    saved = sum((c.tok[1] * (MODELS[c.model][1] - MODELS[c.model][2]) for c in cells), Fraction(0)) / MILLION
-    add(
-        "cache_saved_usd",
-        "Saved by cache reads",
-        saved,
-        "usd|priced|derived|cache reads × (input price − cache read price)",
-    )
-    add(
-        "cache_could_save_usd",
-        "An unbounded prefix cache could still save",
-        None,
-        "usd|predicted|the log holds no prefix hashes",
-        note="unknown, which isn't zero",
-    )
-    add(
-        "revenue_per_customer_usd",
-        "Revenue per customer",
-        revenue * Fraction(30, N_DAYS) / len(margins),
-        "usd/month|assumed|derived|revenue_usd ÷ n_customers × 30 ÷ 14",
-        "revenue_usd n_customers",
-    )
-    add(
-        "break_even_price",
-        "Price per seat at which the policy holds",
-        10 * cost * Fraction(30, N_DAYS) / len(margins),
-        "usd/month|assumed|derived|cost_usd ÷ 0.1 ÷ n_customers × 30 ÷ 14",
-        "cost_usd n_customers",
-    )
-    add(
-        "break_even_cost_per_output",
-        "Cost per review at which the policy holds",
-        revenue / 10 / n,
-        "usd/output|assumed|derived|0.1 × revenue_usd ÷ n_outputs",
-        "revenue_usd n_outputs",
-    )
+def _figures(said: dict[str, Row], values: dict[str, Fraction | int | None]) -> dict[str, Row]:
+    figures = {}
+    for name, fields in said.items():
+        value, part = values[name], fields.pop("spread", None)
+        figures[name] = {"label": fields.pop("label"), "value": exact_text(value), **fields}
+        if part is not None and value is not None:
+            low, high = value * (1 - Fraction(part)), value * (1 + Fraction(part))
+            figures[name] |= {"low": exact_text(low), "high": exact_text(high), "level": 0.95}
     return figures
-
-
-def _break_even(figures: dict[str, Row]) -> list[Row]:
-    return (
-        [
-            {
-                "what": "Cost per review",
-                "now": "cost_per_output_usd",
-                "at": "break_even_cost_per_output",
-                "figure": "break_even_cost_per_output",
-            },
-            {
-                "what": "Average price per seat",
-                "now": "revenue_per_customer_usd",
-                "at": "break_even_price",
-                "figure": "break_even_price",
-            },
-        ]
-        if figures
-        else []
-    )
 
 
 if __name__ == "__main__":

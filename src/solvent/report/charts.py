@@ -108,7 +108,7 @@ def _named_bars(rows: Sequence[Row], width: int, gap_after: int | None = None) -
     placed: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
         at = i + (0.6 if gap_after is not None and i >= gap_after else 0)
-        end = row["to"] if row["from"] == 0 else max(row["from"], row["to"])
+        end = row["to"] if row["from"] == 0 or row["to"] < 0 else max(row["from"], row["to"])
         placed.append({**row, "top": at + 0.2, "mid": at + 0.5, "low": at + 0.8, "end": end})
     height = placed[-1]["low"] + 0.2
     names = min(max(len(str(row["name"])) for row in rows) * _LETTER + 10, width * 0.42)
@@ -186,9 +186,10 @@ def over_time(rows: Sequence[Row], name_key: str, unit: str = "day") -> Markup |
 
     def draw(width: int) -> Chart:
         peak = [cost for _, cost, _ in known] + [revenue for _, _, revenue in known if revenue is not None]
-        ticks = min(len(values), 8 if width == WIDE else 4)
+        ticks = min(len(values), 8 if width == WIDE else 3)
         words = "%-d %b" if unit == "day" else "%H:%M"
-        axis = alt.Axis(title=None, format=words, tickCount=ticks, **{**_AXIS, "grid": False})
+        look = {**_AXIS, "grid": False, "labelOverlap": "greedy", "labelSeparation": 24}
+        axis = alt.Axis(title=None, format=words, tickCount=ticks, **look)
         step: Literal["utcyearmonthdate", "utcyearmonthdatehours"]
         step = "utcyearmonthdate" if unit == "day" else "utcyearmonthdatehours"
         x = alt.X("day:T", timeUnit=step, axis=axis)

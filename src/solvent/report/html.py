@@ -36,7 +36,7 @@ _LEDES = {
     "tail": "How unevenly customers cause the cost, and what the worst of them lose.",
     "cost": "Where the compute goes.",
     "days": "Days are those of the project's time zone.",
-    "break_even": "Each line alone would bring the product to the line of its policy, all else unchanged.",
+    "break_even": "What each of these would have to be, all else unchanged.",
     "prices": "The rates that priced the requests, and where other catalogues would have given another cost.",
 }
 
@@ -182,9 +182,8 @@ def _break_even(view: Page) -> Markup:
         h("th", {"scope": "col"}, "Now"),
         h("th", {"scope": "col"}, "Breaks even at"),
     )
-    return h(
-        "div", {"class": "scroll"}, h("table", None, h("thead", None, h("tr", None, *heads)), h("tbody", None, *rows))
-    )
+    drawn = h("table", {"class": "fit"}, h("thead", None, h("tr", None, *heads)), h("tbody", None, *rows))
+    return h("div", {"class": "scroll"}, drawn)
 
 
 def _accounting(view: Page) -> Markup:

@@ -15,11 +15,14 @@ from solvent.report.lineage import words
 from solvent.report.markup import Markup, h, join
 from solvent.report.numerals import decimal, human, unit_words
 
-ROWS_DRAWN = 50
+ROWS_DRAWN = 25
 _METHODS = ("measured", "priced", "predicted", "assumed", "claimed")
 # Opens sorted by this column, where it holds numbers: who loses most comes first.
 _FIRST_SORT = {"customers": "margin_usd"}
-_BAR_COLUMNS = ("cost_share",)
+# What a reader looks for first stands first, where a phone shows it; other columns keep their order.
+_FIRST_COLUMNS = ("margin_usd", "gross_margin", "revenue_usd", "cost_usd", "cost_share", "cost_per_output_usd")
+# Small bars beside these, in tables that have the room.
+_BAR_COLUMN, _BAR_TABLES = "cost_share", ("features", "models", "days", "hours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,25 @@ def facts(view: Page, names: Sequence[str]) -> Markup:
 def table(view: Page, name: str) -> Markup:
     """A table of the statement: its first rows drawn, the rest for the script to draw."""
     source = view.statement["tables"][name]
-    columns, rows = source["columns"], source["rows"]
+    columns, rows = _reading_order(source["columns"]), source["rows"]
     order, sorted_by = _order(name, rows)
     heads = [_head(column, column["key"] == sorted_by) for column in columns]
-    body = [h("tr", {"data-row": i}, *(cell(rows[i], column) for column in columns)) for i in order[:ROWS_DRAWN]]
+    with_bars = name in _BAR_TABLES
+    body = [
+        h("tr", {"data-row": i}, *(cell(rows[i], column, with_bars) for column in columns)) for i in order[:ROWS_DRAWN]
+    ]
     drawn = h(
-        "table", {"data-table": name, "aria-label": source["label"]},
+        "table", {"data-table": name, "data-bars": with_bars, "aria-label": source["label"]},
         h("thead", None, h("tr", None, *heads)), h("tbody", None, *body),
     )  # fmt: skip
     return join((_tools(name, source), h("div", {"class": "scroll"}, drawn), _note(view, name, len(body))))
+
+
+def _reading_order(columns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    name, *others = columns
+    last = len(_FIRST_COLUMNS)
+    places = {key: i for i, key in enumerate(_FIRST_COLUMNS)}
+    return [name, *sorted(others, key=lambda column: places.get(column["key"], last))]
 
 
 def _order(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], str | None]:
@@ -114,12 +127,13 @@ def _order(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], str
 def _head(column: Mapping[str, Any], is_sorted: bool) -> Markup:
     text = column["unit"] == "text"
     assumed = column.get("method") in ("assumed", "claimed", "predicted") and not text
-    attributes = {"scope": "col", "class": "text" if text else None, "aria-sort": "ascending" if is_sorted else None}
+    order = "ascending" if is_sorted else None
+    attributes = {"scope": "col", "class": "text" if text else None, "aria-sort": order, "data-label": column["label"]}
     button = h("button", {"type": "button", "data-key": column["key"]}, column["label"])
     return h("th", attributes, button, h("br") if assumed else None, badge(column["method"]) if assumed else None)
 
 
-def cell(row: Mapping[str, Any], column: Mapping[str, Any]) -> Markup:
+def cell(row: Mapping[str, Any], column: Mapping[str, Any], with_bar: bool = False) -> Markup:
     """One cell; a number is a button that opens its lineage. assets/report.js draws the same."""
     value, unit = row.get(column["key"]), column["unit"]
     if unit == "text":
@@ -131,7 +145,7 @@ def cell(row: Mapping[str, Any], column: Mapping[str, Any]) -> Markup:
         kind = "num negative" if number is not None and number < 0 else "num"
         button = {"type": "button", "class": kind, "data-key": column["key"], "tabindex": "-1", "title": str(value)}
         inner = h("button", button, human(value, unit))
-    share = float(number) if number is not None and column["key"] in _BAR_COLUMNS else None
+    share = float(number) if number is not None and with_bar and column["key"] == _BAR_COLUMN else None
     return h("td", None, bar(share) if share is not None else None, inner)
 
 
@@ -167,5 +181,6 @@ def _note(view: Page, name: str, n_drawn: int) -> Markup | None:
     if n_held < n_rows:
         parts.append(f"This page holds {n_held:,} of {n_rows:,} rows; the JSON and CSV reports hold the rest. ")
     if n_drawn < n_held:
-        parts.append(h("button", {"type": "button", "class": "more", "data-more": name}, f"Show more of {n_held:,}"))
+        more = h("button", {"type": "button", "class": "more", "data-more": name}, "Show more")
+        parts += [more, " ", h("span", {"data-shown": name}, f"{n_drawn:,} of {n_held:,} shown")]
     return h("p", {"class": "quiet"}, *parts) if parts else None

@@ -56,7 +56,8 @@ def find(statement: Statement, address: str, where: str) -> Node:
     table = statement.get("tables", {}).get(table_name)
     if table is not None and rest:
         return _in_table(statement, table_name, rest, where)
-    near = nearest(address, [*statement["figures"], *statement.get("tables", {})])
+    tables = list(statement.get("tables", {}))
+    near = nearest(table_name, tables) if rest else nearest(address, [*statement["figures"], *tables])
     known = "a figure's id, or table/row/column"
     raise ReportError(where, f"no figure {address!r}", known, near or "name none to list them all")
 

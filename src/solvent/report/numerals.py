@@ -14,7 +14,8 @@ from typing import Any
 
 UNKNOWN = "unknown"
 DECIMAL = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,3})?")
-# Wide enough for any text that DECIMAL admits, so that nothing but `_places` ever rounds.
+# Wide enough for any text that DECIMAL admits, so that nothing but `_places` ever rounds; `abs` and the operators
+# would round to the 28 digits of the default context.
 _CONTEXT = Context(prec=2000, rounding=ROUND_HALF_EVEN, Emin=-9999, Emax=9999)
 # Below this a dollar amount has more leading zeros than a reader counts.
 _TINY_USD = Decimal("1e-9")
@@ -44,7 +45,7 @@ def human(value: object, unit: str) -> str:
     if unit in ("tok", "tok/output"):
         return compact(number)
     if unit == "µs":
-        return grouped(number / 1_000_000, 1) + " s"
+        return grouped(_CONTEXT.divide(number, Decimal(1_000_000)), 1) + " s"
     if unit in ("count", "outputs/month"):
         return grouped(number, 0 if number == number.to_integral_value() else 2)
     return significant(number, 3)
@@ -77,7 +78,7 @@ def level(figure: Mapping[str, Any]) -> str:
 
 def money(usd: Decimal) -> str:
     """Cents from a dollar up, no cents from a million up, three significant digits below a dollar."""
-    size = abs(usd)
+    size = usd.copy_abs()
     sign = "−" if usd < 0 else ""
     if size == 0:
         return "$0"
@@ -93,7 +94,7 @@ def money(usd: Decimal) -> str:
 def percent(share: Decimal) -> str:
     """One decimal from 0.1% up, two significant digits below, none where the share is 0 or 1."""
     hundredfold = _CONTEXT.multiply(share, Decimal(100))
-    size = abs(hundredfold)
+    size = hundredfold.copy_abs()
     if size in (0, 100):
         return _signed(grouped(hundredfold, 0)) + "%"
     if size < Decimal("1e-6"):
@@ -103,7 +104,7 @@ def percent(share: Decimal) -> str:
 
 def compact(number: Decimal) -> str:
     """In full below ten million, then 12.3M, 12.3B, 12.3T."""
-    size = abs(number)
+    size = number.copy_abs()
     for limit, divisor, letter in (("1e13", "1e12", "T"), ("1e10", "1e9", "B"), ("1e7", "1e6", "M")):
         if size >= Decimal(limit):
             return grouped(_CONTEXT.divide(number, Decimal(divisor)), 1) + letter
@@ -119,8 +120,8 @@ def significant(number: Decimal, digits: int) -> str:
     """At least `digits` significant digits, all of the whole part, no trailing zeros."""
     if number == 0:
         return "0"
-    if abs(number) < _TINY_USD:
-        return ("−" if number < 0 else "") + _scientific(abs(number))
+    if number.copy_abs() < _TINY_USD:
+        return ("−" if number < 0 else "") + _scientific(number.copy_abs())
     text = f"{_places(number, max(0, digits - 1 - number.adjusted())):,f}"
     return _signed(text.rstrip("0").rstrip(".") if "." in text else text)
 

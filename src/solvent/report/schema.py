@@ -105,9 +105,9 @@ class Statement(Part):
     schema_: Annotated[str, Field(alias="schema", pattern=rf"^{SCHEMA}$")]
     version: Text = ""
     made_at: Text = ""
-    product: dict[str, Any] = {}
-    span: dict[str, Any] = {}
-    accounting: dict[str, Any]
+    product: dict[Name, Text] = {}
+    span: dict[Name, Text | None] = {}
+    accounting: dict[Name, Count | bool]
     left_out: list[LeftOut] = []
     verdict: Verdict
     figures: Annotated[dict[Name, Figure], Field(max_length=100_000)]

@@ -62,6 +62,6 @@ def _attributes(node: ElementTree.Element) -> str:
                 classes.append(f"{key[0]}-{role}")
             elif value in ("none", "transparent"):
                 parts.append(f' {key}="none"')
-        elif key in _ATTRIBUTES and _VALUE.fullmatch(value):
+        elif key in _ATTRIBUTES and _VALUE.fullmatch(value) and "url" not in value.lower():
             parts.append(f' {key}="{value}"')
     return (f' class="{" ".join(classes)}"' if classes else "") + "".join(parts)

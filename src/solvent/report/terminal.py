@@ -27,7 +27,7 @@ PLAIN_WIDTH = 100
 MAX_NAME = 28
 _STATE_STYLE = {"solvent": "bold green", "thin": "bold yellow", "insolvent": "bold red", "unknown": "bold yellow"}
 # Which columns stay on a narrow terminal; those that aren't named come after these, in their own order.
-_KEEP = ("cost_usd", "revenue_usd", "margin_usd", "used_cost_usd", "other_cost_usd", "difference", "delta_usd",
+_KEEP = ("margin_usd", "cost_usd", "revenue_usd", "used_cost_usd", "other_cost_usd", "difference", "delta_usd",
          "cost_per_output_usd", "n_requests", "cost_share", "gross_margin", "plan", "n_outputs")  # fmt: skip
 
 

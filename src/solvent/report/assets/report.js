@@ -104,7 +104,7 @@
   function el(name, attributes, ...children) {
     const node = document.createElement(name);
     for (const [key, value] of Object.entries(attributes || {})) if (value !== null && value !== undefined) node.setAttribute(key, value);
-    for (const child of children.flat()) if (child !== null && child !== undefined) node.append(typeof child === "string" ? visible(child) : child);
+    for (const child of children.flat(Infinity)) if (child !== null && child !== undefined) node.append(typeof child === "string" ? visible(child) : child);
     return node;
   }
   function bar(value) {
@@ -125,12 +125,12 @@
   // Tables -----------------------------------------------------------------------------------------------------
   const isText = (column) => column.unit === "text";
   const isNegative = (value) => { const n = decimal(value); return n !== null && n.negative && !isZero(n); };
-  function cell(value, column) {
+  function cell(value, column, bars) {
     if (isText(column)) return el("td", { class: "text" }, el("bdi", null, value === null || value === undefined ? "" : String(value)));
     const td = el("td");
     if (value === null || value === undefined) td.append(el("span", { class: "unknown", title: "unknown, which isn't zero" }, "–"));
     else {
-      if (column.key === "cost_share" && decimal(value)) td.append(bar(value));
+      if (bars && column.key === "cost_share" && decimal(value)) td.append(bar(value));
       const kind = isNegative(value) ? "num negative" : "num";
       td.append(el("button", { type: "button", class: kind, "data-key": column.key, tabindex: "-1", title: visible(value) }, human(value, column.unit)));
     }
@@ -142,10 +142,13 @@
     const table = TABLES.get(name);
     const state = { key: null, down: false, text: "", which: "", n: node.tBodies[0].rows.length };
     const indexOf = new Map(table.columns.map((column, i) => [column.key, i]));
+    const shown = [...node.tHead.querySelectorAll("button[data-key]")].map((button) => indexOf.get(button.dataset.key));
+    const bars = "bars" in node.dataset;
     const sorted = node.querySelector("th[aria-sort]");
     if (sorted) state.key = sorted.querySelector("button").dataset.key;
     const count = find("[data-count]", name);
     const more = find("[data-more]", name);
+    const said = find("[data-shown]", name);
     // What a whole row says, in lower case, for the search; made at the first search.
     let haystack = null;
 
@@ -175,7 +178,7 @@
     function draw() {
       const rows = chosen();
       const body = el("tbody");
-      for (const i of rows.slice(0, state.n)) body.append(el("tr", { "data-row": i }, table.columns.map((column, k) => cell(table.rows[i][k], column))));
+      for (const i of rows.slice(0, state.n)) body.append(el("tr", { "data-row": i }, shown.map((k) => cell(table.rows[i][k], table.columns[k], bars))));
       node.tBodies[0].replaceWith(body);
       enter(node);
       tell(rows.length);
@@ -187,6 +190,7 @@
     function tell(n) {
       if (count) count.textContent = n.toLocaleString("en-US") + " of " + table.rows.length.toLocaleString("en-US");
       if (more) more.hidden = state.n >= n;
+      if (said) said.textContent = Math.min(state.n, n).toLocaleString("en-US") + " of " + n.toLocaleString("en-US") + " shown";
     }
     node.tHead.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-key]");
