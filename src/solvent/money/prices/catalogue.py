@@ -14,7 +14,7 @@ from datetime import date
 
 from solvent.errors import PriceError
 from solvent.money.prices import genai, litellm, modelsdev, own
-from solvent.money.prices.card import STANDARD, Boundaries, PriceList, Rate, RateCard, Unpriced
+from solvent.money.prices.card import MINUTES_PER_DAY, STANDARD, Boundaries, PriceList, Rate, RateCard, Unpriced
 from solvent.money.prices.own import OwnRate
 from solvent.money.prices.resolve import Match, Resolved, Resolver
 from solvent.records import SERVICES
@@ -80,6 +80,16 @@ class Catalogue:
         prompt_tok = {t for prices in self.lists for t in prices.boundaries.prompt_tok}
         minutes = {m for prices in self.lists for m in prices.boundaries.minutes}
         return Boundaries(tuple(sorted(prompt_tok)), tuple(sorted(minutes)))
+
+    def changes(self, provider: str | None, model: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The prompt lengths and minutes at which any card that may price the model changes, as in `boundaries`."""
+        resolved = self.resolve(provider, model)
+        cards = [choice.card for choice in _cards_of(resolved)] if isinstance(resolved, Resolved) else []
+        tiers = [tier for card in cards for tier in (*card.tiers, *(t for w in card.windows for t in w.tiers))]
+        prompt_tok = {tier.above_prompt_tok for tier in tiers if tier.above_prompt_tok}
+        windows = [window for card in cards for window in card.windows]
+        edges = {minute % MINUTES_PER_DAY for window in windows for minute in (window.start_min, window.end_min)}
+        return tuple(sorted(prompt_tok)), tuple(sorted(edges))
 
     def resolve(self, provider: str | None, model: str) -> Resolved | Unpriced:
         """The model's canonical names and the listings that may price it; remembered."""

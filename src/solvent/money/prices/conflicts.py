@@ -8,7 +8,7 @@ What it doesn't do: weigh by usage; a statement does (its table `conflicts`). En
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -66,13 +66,12 @@ def compare(price_lists: Sequence[PriceList], day: date, minute: int = NOON) -> 
         if len(entries) < 2:
             continue
         rates = [rate for prices, listing in entries if (rate := _standard(prices, listing, day, minute))]
-        spreads = _spreads(rates)
-        if not spreads:
+        found = spreads(rates)
+        if not found:
             continue
         n_shared += 1
-        differing = tuple(key for key in COMPARED if spreads.get(key, 0) > TOLERANCE)
-        if differing:
-            conflicts.append(Conflict(provider, model, tuple(rates), differing, max(spreads.values())))
+        if keys := differing(found):
+            conflicts.append(Conflict(provider, model, tuple(rates), keys, max(found.values())))
     return Comparison(day, n_shared, tuple(sorted(conflicts, key=lambda c: (-c.spread, c.provider, c.model))))
 
 
@@ -83,12 +82,17 @@ def _standard(prices: PriceList, listing: Listing, day: date, minute: int) -> Ra
     return None
 
 
-def _spreads(rates: Sequence[Rate]) -> dict[str, Fraction]:
-    """Compared key → (highest − lowest) ÷ highest, of the keys that at least two rates state."""
-    spreads: dict[str, Fraction] = {}
+def spreads(rates: Sequence[Rate]) -> dict[str, Fraction]:
+    """Compared key → (highest − lowest) ÷ highest, of the keys that at least two rates state. Exact."""
+    found: dict[str, Fraction] = {}
     for key in COMPARED:
         stated: list[Decimal] = [rate.prices[key] for rate in rates if key in rate.prices]
         if len(stated) >= 2:
             lowest, highest = Fraction(min(stated)), Fraction(max(stated))
-            spreads[key] = (highest - lowest) / highest if highest else Fraction(0)
-    return spreads
+            found[key] = (highest - lowest) / highest if highest else Fraction(0)
+    return found
+
+
+def differing(found: Mapping[str, Fraction]) -> tuple[str, ...]:
+    """The keys of `spreads` that are a conflict."""
+    return tuple(key for key, spread in found.items() if spread > TOLERANCE)

@@ -85,6 +85,9 @@ class Shelf:
     def near(self, provider: str, name: str) -> Listing | None:
         return self.by_key.get(self.prices.also.get(provider, provider), {}).get(key(name))
 
+    def has_provider(self, provider: str) -> bool:
+        return provider in self._by_name
+
     def has_id(self, provider: str, name: str) -> bool:
         return name in self._by_name.get(provider, {})
 
@@ -118,7 +121,7 @@ class Resolver:
         while rest and is_gateway(first):
             model = rest
             first, _, rest = model.partition("/")
-        if seller is None and rest and is_provider(first):
+        if seller is None and rest and self._sells(first):
             matches = self._matches(provider_id(first), rest)
             # "meta-llama/…" is also how others name a model whose maker lists it without a price.
             if any(map(_priced, matches)):
@@ -136,7 +139,10 @@ class Resolver:
         if target is None:
             return provider, model
         first, _, rest = target.partition("/")
-        return (first, rest) if rest and is_provider(first) else (provider, target)
+        return (first, rest) if rest and self._sells(first) else (provider, target)
+
+    def _sells(self, name: str) -> bool:
+        return is_provider(name) or any(shelf.has_provider(provider_id(name)) for shelf in self.shelves)
 
     def _matches(self, provider: str, model: str) -> tuple[Match, ...]:
         """Listings by how surely they are the model; among equals in the order of the project's preference."""
