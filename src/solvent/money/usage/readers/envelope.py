@@ -21,6 +21,7 @@ PROVIDER = ("provider", "custom_llm_provider")
 _SOUGHT = {"customer": CUSTOMER, "feature": FEATURE, "output_id": OUTPUT}
 _ANY = frozenset((*CUSTOMER, *FEATURE, *OUTPUT, "metadata"))
 _TIMES = frozenset(TIME)
+_PROVIDERS = frozenset(PROVIDER)
 MAX_NAME_CHARS = 256
 
 
@@ -70,6 +71,8 @@ def time_of(places: tuple[dict[str, Any], ...]) -> Any:
 def provider_of(places: tuple[dict[str, Any], ...]) -> str | None:
     """The provider that the wrapping object names, in lower case."""
     for place in places:
+        if _PROVIDERS.isdisjoint(place):
+            continue
         for key in PROVIDER:
             name = place.get(key)
             if type(name) is str and 0 < len(name) <= 64:

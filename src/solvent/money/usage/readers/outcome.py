@@ -21,6 +21,7 @@ from solvent.records import BUCKET_NAMES, MAX_COUNT, bucket_limit
 Row = tuple[Any, ...]
 
 MAX_TEXT_CHARS = 512
+_EARLIEST_S, _LATEST_S = EARLIEST_US // 1_000_000, LATEST_US // 1_000_000
 MAX_KEY_CHARS = 80
 # What vendors call their service tiers; Amazon and Google write them in capitals.
 _SERVICES = {
@@ -230,6 +231,8 @@ def _check_limits(buckets: Mapping[str, int]) -> None:
 
 
 def _time(value: Any, reading: Reading) -> int:
+    if type(value) is int and _EARLIEST_S <= value < _LATEST_S:
+        return value * 1_000_000
     if value is None:
         value = reading.default_at
         if value is None:
