@@ -9,23 +9,33 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solvent.errors import LogError
 from solvent.money.project import Log, Output
-from solvent.money.usage.cells import Grid, Grouping, Part, Partial, contested_hashes, full_relation, merge, settle
+from solvent.money.usage.cells import (
+    Grid,
+    Grouping,
+    Hashes,
+    Part,
+    Partial,
+    contested_hashes,
+    full_relation,
+    merge,
+    settle,
+)
 from solvent.money.usage.columns import ColumnMap
-from solvent.money.usage.flat import flat_log, unpack
-from solvent.money.usage.locate import locate
+from solvent.money.usage.flat import flat_logs, is_whole, stand_ins
+from solvent.money.usage.locate import BrokenQuotes, locate, structural_rejects
 from solvent.money.usage.problems import Problems
 from solvent.money.usage.readers.outcome import Reading as RecordReading
-from solvent.money.usage.recognise import FLAT, FORMATS, recognise
+from solvent.money.usage.recognise import FLAT, FORMATS, recognise_all
 from solvent.money.usage.relation import literal, one_row
 from solvent.money.usage.sources import SourceFile, find
-from solvent.money.usage.tabular import FlatLog
+from solvent.money.usage.tabular import FlatLog, path_list
 from solvent.money.usage.watch import watched
 from solvent.records import BUCKET_NAMES
 
@@ -88,7 +98,7 @@ def take_in(
     """
     con.execute(f"SET TimeZone={literal(reading.log.zone or 'UTC')}")
     files = find(paths)
-    name = reading.format or reading.log.format or recognise(files[0]).format_name
+    name = reading.format or reading.log.format or recognise_all(files)
     if name in FORMATS:
         return _take_staged(con, files, name, reading, progress)
     if name not in FLAT:
@@ -104,94 +114,85 @@ def _take_flat(
 ) -> Intake:
     import duckdb as duck
 
-    problems = Problems()
+    sums = _Sums(con, files, format_name, reading, progress)
     try:
-        return _sum_flat(con, files, format_name, reading, problems, progress)
-    except duck.IOException as error:
-        if all(file.compression == "none" for file in files):
-            raise LogError(files[0].label, str(error).splitlines()[0], "a file that can be read") from None
+        if all(map(is_whole, files)):
+            return sums.of(files, Problems(), {}, 0)
+    except (duck.IOException, duck.InvalidInputException, BrokenQuotes):
+        pass
+    # Something is cut off, damaged or broken: what can be read is read from copies.
     with tempfile.TemporaryDirectory(prefix="solvent-") as folder:
         problems = Problems()
-        unpacked = unpack(files, Path(folder), problems)
-        intake = _sum_flat(con, unpacked, format_name, reading, problems, progress)
-    intake.files = files
-    return intake
+        copies, names, n_lost = stand_ins(files, Path(folder), problems)
+        try:
+            return sums.of(copies, problems, names, n_lost)
+        except (duck.IOException, duck.InvalidInputException) as error:
+            raise LogError(files[0].label, str(error).splitlines()[0], "a file that can be read") from None
 
 
-def _sum_flat(
-    con: duckdb.DuckDBPyConnection,
-    files: list[SourceFile],
-    format_name: str,
-    reading: Reading,
-    problems: Problems,
-    progress: Progress,
-) -> Intake:
-    """Sums the files; those packed alike are read as one part."""
-    n_at_most = 0
-    structural = 0
-    logs = []
-    for compression in sorted({file.compression for file in files}):
-        alike = [file for file in files if file.compression == compression]
-        log = flat_log(con, alike, reading.log, reading.output)
-        logs.append(log)
-        structural += _structural_rejects(con, log, problems)
-        n_at_most += _rows_at_most(con, log, alike)
-    grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
-    parts = [Part(con, log.relation(), grid, grouping, n_at_most) for log in logs]
-    with watched(con, "looking for duplicates", progress):
-        contested = contested_hashes(parts)
-    with watched(con, "reading", progress):
-        partials = [part.partial(f"part{i}", contested) for i, part in enumerate(parts)]
-    for log, one in zip(logs, partials, strict=True):
-        if one.rejected:
-            locate(con, log, one.rejected, problems)
-    partial = merge(con, "log", partials)
-    n_rejected = sum(partial.rejected.values())
-    partial, duplicates = settle(con, partial, grid, grouping)
-    first = logs[0]
-    for name in first.map.not_understood:
-        problems.add(
-            "unknown_key",
-            name,
-            files[0].label,
+@dataclass(slots=True)
+class _Sums:
+    """Sums flat files; those laid out alike are read as one part."""
+
+    con: duckdb.DuckDBPyConnection
+    files: list[SourceFile]
+    format_name: str
+    reading: Reading
+    progress: Progress
+
+    def of(self, files: Sequence[SourceFile], problems: Problems, names: dict[str, str], n_lost: int) -> Intake:
+        """names: path of a copy → its original.   n_lost: records that the copies don't have."""
+        con, reading = self.con, self.reading
+        logs = [replace(log, names=names) for log in flat_logs(con, files, reading.log, reading.output)]
+        sizes = {str(file.path): file for file in files}
+        n_at_most = sum(_rows_at_most(con, log, [sizes[path] for path in log.paths]) for log in logs)
+        grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
+        parts = [Part(con, log.relation(), grid, grouping, n_at_most) for log in logs]
+        with watched(con, "looking for duplicates", self.progress):
+            contested = contested_hashes(parts)
+        partials = []
+        for i, (log, part) in enumerate(zip(logs, parts, strict=True)):
+            partials.append(self._one(log, part, f"part{i}", contested, problems))
+            n_lost += partials[-1][1]
+        partial = merge(con, "log", [one for one, _ in partials])
+        n_rejected = sum(partial.rejected.values()) + n_lost
+        partial, duplicates = settle(con, partial, grid, grouping)
+        for log in logs:
+            for name in log.map.not_understood:
+                fix = f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]"
+                problems.add("unknown_key", name, log.name(log.paths[0]), 0, fix)
+        return Intake(
+            self.format_name,
+            self.files,
+            partial,
+            partial.n_accepted + duplicates + n_rejected,
+            duplicates,
+            n_rejected,
             0,
-            f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]",
+            problems,
+            grid,
+            list(dict.fromkeys(note for log in logs for note in log.map.notes)),
+            logs[0].map,
         )
-    return Intake(
-        format_name,
-        files,
-        partial,
-        partial.n_accepted + duplicates + n_rejected + structural,
-        duplicates,
-        n_rejected + structural,
-        0,
-        problems,
-        grid,
-        list(first.map.notes),
-        first.map,
-    )
+
+    def _one(self, log: FlatLog, part: Part, name: str, contested: Hashes, problems: Problems) -> tuple[Partial, int]:
+        """A part's partial, and its lines that aren't rows."""
+        n_rows, n_lost = structural_rejects(self.con, log, problems) if log.kind == "csv" else (None, 0)
+        with watched(self.con, "reading", self.progress):
+            partial = part.partial(name, contested)
+        (n_contested,) = one_row(self.con, f"SELECT count(*) FROM {name}_contested")
+        n_read = partial.n_accepted + n_contested + sum(partial.rejected.values())
+        assert n_rows in (None, n_read), f"{n_rows} rows, of which {n_read} were read"
+        if partial.rejected:
+            locate(self.con, log, partial.rejected, problems)
+        return partial, n_lost
 
 
 def _rows_at_most(con: duckdb.DuckDBPyConnection, log: FlatLog, files: Sequence[SourceFile]) -> int:
     if log.kind == "parquet":
-        names = ", ".join(literal(p) for p in log.paths)
-        (n_rows,) = one_row(con, f"SELECT sum(num_rows) FROM parquet_file_metadata([{names}])")
+        (n_rows,) = one_row(con, f"SELECT sum(num_rows) FROM parquet_file_metadata({path_list(log.paths)})")
         return int(n_rows or 0)
     return sum(f.size_bytes * (COMPRESSION if f.compression != "none" else 1) for f in files) // BYTES_PER_ROW
-
-
-def _structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: Problems) -> int:
-    """Lines of a CSV file that aren't rows (too few or many cells, an open quote): counted and placed."""
-    if log.kind != "csv":
-        return 0
-    one_row(con, log.structure_check())
-    rows = con.execute(
-        "SELECT s.file_path, e.line, min(e.error_type) FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id)"
-        " GROUP BY 1, 2 ORDER BY 1, 2"
-    ).fetchall()
-    for path, line, kind in rows:
-        problems.add("malformed", str(kind).lower(), path, int(line), "repair or remove the line", 1)
-    return len(rows)
 
 
 # ---------------------------------------------------------------------- nested logs

@@ -2,15 +2,22 @@
 
 The count of every kind comes from the scan itself; here only the first few rows of each kind are looked up,
 file by file, after the fact: a clean log never pays for it.
-Enter at `locate`; `MEANING` says what each problem is and what mends it.
+Enter at `locate` and `structural_rejects`; `MEANING` says what each problem is and what mends it.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solvent.money.usage.csv_text import line_numbers, lines_at
 from solvent.money.usage.problems import Kind, Problems
-from solvent.money.usage.relation import literal
+from solvent.money.usage.relation import literal, one_row
+from solvent.money.usage.sources import SourceFile, open_bytes
 from solvent.money.usage.tabular import FlatLog
 
 if TYPE_CHECKING:
@@ -60,7 +67,38 @@ def locate(con: duckdb.DuckDBPyConnection, log: FlatLog, rejected: dict[str, int
         con.execute("SET preserve_insertion_order=false")
     for problem, n in wanted.items():
         kind, detail, fix = _meaning(problem)
-        problems.add(kind, detail, log.paths[-1], 0, fix, n)
+        problems.add(kind, detail, log.name(log.paths[-1]), 0, fix, n)
+
+
+def structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: Problems) -> tuple[int, int]:
+    """Lines of a CSV log that aren't rows (too few or many cells, text that isn't UTF-8): counted and placed.
+
+    → (rows that it has, lines that aren't rows).
+    Raises: BrokenQuotes, where how many rows there are depends on who reads them.
+    """
+    con.execute("DROP TABLE IF EXISTS reject_errors")
+    con.execute("DROP TABLE IF EXISTS reject_scans")
+    n_rows = int(one_row(con, log.structure_check())[0])
+    rows = con.execute(
+        "SELECT s.file_path, kind, count(*), list(position ORDER BY position)[1:" + str(EXAMPLES) + "] FROM"
+        " (SELECT scan_id, file_id, line_byte_position - 1 AS position, min(error_type) AS kind FROM reject_errors"
+        " GROUP BY ALL) JOIN reject_scans s USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
+    ).fetchall()
+    if any("QUOTE" in str(kind) for _, kind, _, _ in rows):
+        raise BrokenQuotes
+    for path, kind, n, positions in rows:
+        with _plain(log, path) as plain:
+            lines = lines_at(plain, positions)
+        detail, fix = str(kind).lower(), "repair or remove the line"
+        for position in positions:
+            problems.add("malformed", detail, log.name(path), lines[position], fix)
+        if n > len(positions):
+            problems.add("malformed", detail, log.name(path), 0, fix, n - len(positions))
+    return n_rows, sum(n for _, _, n, _ in rows)
+
+
+class BrokenQuotes(Exception):
+    """A CSV file has a quote that never closes, or text after one that does."""
 
 
 def _one_file(
@@ -71,14 +109,57 @@ def _one_file(
         f"SELECT problem, min(row_no), list(row_no ORDER BY row_no)[1:{EXAMPLES}], count(*) FROM ({log.located(path)})"
         f" WHERE problem IN ({names}) GROUP BY problem ORDER BY 2"
     ).fetchall()
-    offset = 1 if log.kind == "csv" else 0
+    if not rows:
+        return
+    wanted_rows = [row_no for _, _, row_nos, _ in rows for row_no in row_nos]
+    lines = _lines(con, log, path, wanted_rows)
     for problem, _, row_nos, n in rows:
         kind, detail, fix = _meaning(problem)
         counted = min(n, wanted[problem])
         for row_no in row_nos[:counted]:
-            problems.add(kind, detail, path, int(row_no) + offset, fix)
+            problems.add(kind, detail, log.name(path), lines.get(row_no, 0), fix)
         if counted > len(row_nos):
-            problems.add(kind, detail, path, 0, fix, counted - len(row_nos))
+            problems.add(kind, detail, log.name(path), 0, fix, counted - len(row_nos))
         wanted[problem] -= counted
         if not wanted[problem]:
             del wanted[problem]
+
+
+def _lines(con: duckdb.DuckDBPyConnection, log: FlatLog, path: str, rows: Sequence[int]) -> dict[int, int]:
+    """Row, as DuckDB counts it → line of the file; a row of Parquet stays what it is."""
+    if log.kind == "parquet":
+        return {row: row for row in rows}
+    with _plain(log, path) as plain:
+        if log.kind == "jsonl":
+            return _lines_of_objects(plain, rows)
+        rejected = con.execute(
+            "SELECT line_byte_position - 1 FROM reject_errors JOIN reject_scans s USING (scan_id, file_id)"
+            f" WHERE s.file_path = {literal(path)}"
+        ).fetchall()
+        return line_numbers(plain, log.delimiter, {position for (position,) in rejected}, rows)
+
+
+def _lines_of_objects(path: Path, rows: Sequence[int]) -> dict[int, int]:
+    """The row-th line that isn't blank → its number."""
+    wanted, found, row = set(rows), {}, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            row += not line.isspace()
+            if row in wanted and row not in found:
+                found[row] = number
+                if len(found) == len(wanted):
+                    break
+    return found
+
+
+@contextmanager
+def _plain(log: FlatLog, path: str) -> Iterator[Path]:
+    """The file, unpacked for as long as it is looked at."""
+    if log.compression == "none":
+        yield Path(path)
+        return
+    with tempfile.NamedTemporaryFile(prefix="solvent-") as copy:
+        with open_bytes(SourceFile(Path(path), log.compression, 0)) as packed:
+            shutil.copyfileobj(packed, copy, 1 << 20)
+        copy.flush()
+        yield Path(copy.name)

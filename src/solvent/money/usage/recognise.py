@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from solvent.money.usage.readers.outcome import Reading, RecordReader
 from solvent.money.usage.sources import Malformed, SourceFile, lines, open_bytes, records
 
 SAMPLE_RECORDS = 200
+MANY_FILES, SAMPLE_RECORDS_OF_MANY = 20, 10
 SAMPLE_BYTES = 1 << 20
 FLAT = ("azure", "mooncake", "litellm-csv", "clients", "csv", "jsonl", "parquet")
 
@@ -46,8 +47,8 @@ class Recognised:
     why: str
 
 
-def recognise(file: SourceFile) -> Recognised:
-    """The format of a file, from at most SAMPLE_RECORDS records (and, past the first, SAMPLE_BYTES).
+def recognise(file: SourceFile, n_records: int = SAMPLE_RECORDS) -> Recognised:
+    """The format of a file, from at most n_records records (and, past the first, SAMPLE_BYTES).
 
     Raises: LogError (no known format: names the formats and the keys that were seen, never a value).
     """
@@ -57,7 +58,7 @@ def recognise(file: SourceFile) -> Recognised:
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if first not in (b"{", b"["):
         return _table(file)
-    sample, n_malformed = _sample(file)
+    sample, n_malformed = _sample(file, n_records)
     votes = Counter(_format_of(record) for record in sample)
     unknown = votes.pop(None, 0)
     if votes:
@@ -66,6 +67,36 @@ def recognise(file: SourceFile) -> Recognised:
         # A line of plain columns is no sign against a nested format that has such lines too, but outvotes nothing.
         return Recognised(str(name), kind, f"{n} of {len(sample)} records look like {name}")
     raise LogError(str(file.path), _seen(sample, n_malformed, unknown), _known(), "name it with --format")
+
+
+def recognise_all(files: Sequence[SourceFile]) -> str:
+    """The one format of all files; flat files may differ among each other, and each is read by its own columns.
+
+    A file that no format knows goes along with a nested one: its reader says of every record why it is none.
+    Raises: LogError naming the first file of another format, or one that isn't recognised among flat ones.
+    """
+    first: tuple[SourceFile, Recognised] | None = None
+    unknown: tuple[SourceFile, LogError] | None = None
+    n_records = SAMPLE_RECORDS if len(files) <= MANY_FILES else SAMPLE_RECORDS_OF_MANY
+    for file in files:
+        try:
+            found = recognise(file, n_records)
+        except LogError as error:
+            unknown = unknown or (file, error)
+            continue
+        if first is None:
+            first = file, found
+        elif found.format_name != first[1].format_name and "nested" in (found.kind, first[1].kind):
+            raise LogError(
+                str(file.path),
+                f"a log of the format {found.format_name}, while {first[0].path} is {first[1].format_name}",
+                "one format",
+                "audit them apart, leave the odd file out, or force one with --format",
+            )
+    if unknown is not None and (first is None or first[1].kind == "flat"):
+        raise unknown[1]
+    assert first is not None
+    return first[1].format_name
 
 
 def _rank(name: str | None) -> int:
@@ -81,7 +112,7 @@ def _start(file: SourceFile) -> bytes:
         raise LogError(str(file.path), f"can't be read ({type(error).__name__})") from None
 
 
-def _sample(file: SourceFile) -> tuple[list[dict[str, Any]], int]:
+def _sample(file: SourceFile, n_records: int) -> tuple[list[dict[str, Any]], int]:
     """The first records: a document longer than the sample is read whole, since its keys lie anywhere in it."""
     for limit in (SAMPLE_BYTES, None):
         sample: list[dict[str, Any]] = []
@@ -91,7 +122,7 @@ def _sample(file: SourceFile) -> tuple[list[dict[str, Any]], int]:
                 n_malformed += 1
             else:
                 sample.append(record)
-            if len(sample) >= SAMPLE_RECORDS or (limit is None and (sample or n_malformed >= SAMPLE_RECORDS)):
+            if len(sample) >= n_records or (limit is None and (sample or n_malformed >= n_records)):
                 break
         if sample:
             break

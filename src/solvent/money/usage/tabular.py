@@ -9,11 +9,14 @@ Enter at `FlatLog.relation`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from solvent.errors import LogError
 from solvent.money.usage.columns import INCLUSIVE, SECONDS, TEXTS, ColumnMap
 from solvent.money.usage.relation import DIMENSIONS, Relation, identifier, literal
+from solvent.money.usage.sources import Compression
 from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, MAX_COUNT, bucket_limit
 
 MAX_LINE_BYTES = 32 << 20
@@ -35,6 +38,7 @@ class FlatLog:
 
     kind: csv, jsonl or parquet.   types: column → DuckDB type (Parquet; text elsewhere).
     zone: IANA zone of times without one; None rejects them.   start, end: the span that the project declares.
+    names: path of a copy → name of its original.
     """
 
     paths: tuple[str, ...]
@@ -46,72 +50,84 @@ class FlatLog:
     header: tuple[str, ...] = ()
     start: datetime | None = None
     end: datetime | None = None
-    compression: str = "none"
+    compression: Compression = "none"
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def relation(self) -> Relation:
         """The canonical requests of this log."""
-        return self._relation(self._scan())
+        return self._relation(self._scan(self.paths))
 
-    def located(self, path: str, start_row: int = 1) -> str:
-        """The rows of one file with `row_no` and `problem`, for messages that say where."""
-        raw = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
-        if self.kind == "parquet":
-            source = (
-                f"SELECT file_row_number + 1 AS row_no, {raw} FROM read_parquet({_list([path])}, file_row_number=true)"
-            )
-        elif self.kind == "csv":
-            source = f"SELECT row_number() OVER () AS row_no, {raw} FROM {self._read_csv([path])}"
-        else:
-            lines = (
-                f"read_csv({_list([path])}, compression={literal(self.compression)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,"
-                f" max_line_size={MAX_LINE_BYTES}, ignore_errors=true, columns={{'line': 'VARCHAR'}})"
-            )
-            picked = ", ".join(
-                f"CASE WHEN json_valid(line) THEN line ->> {literal(_json_path(self._path(source)))} END AS {identifier('raw_' + target)}"
-                for target, source in self.map.columns.items()
-            )
-            source = f"SELECT row_no, {picked} FROM (SELECT row_number() OVER () AS row_no, line FROM {lines}) WHERE trim(line) <> ''"
-        return self._canonical(source, ("row_no",))
+    def located(self, path: str) -> str:
+        """The rows of one file with `row_no` (from 1) and `problem`, for messages that say where."""
+        number = "file_row_number + 1" if self.kind == "parquet" else "row_number() OVER ()"
+        return self._canonical(self._scan((path,), f"{number} AS row_no, "), ("row_no",))
+
+    def name(self, path: str) -> str:
+        """How messages call a file: its own name where `path` is a copy of it."""
+        return self.names.get(path, path)
 
     # ------------------------------------------------------------------ the query, inside out
 
-    def _scan(self) -> str:
-        paths = list(self.paths)
-        raw = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
+    def _scan(self, paths: Sequence[str], first: str = "") -> str:
+        raw = first + ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
         if self.kind == "parquet":
-            return f"SELECT {raw} FROM read_parquet({_list(paths)}, union_by_name=true)"
+            options = "file_row_number=true" if first else "union_by_name=true"
+            return f"SELECT {raw} FROM read_parquet({path_list(paths)}, {options})"
         if self.kind == "csv":
             return f"SELECT {raw} FROM {self._read_csv(paths)}"
+        return f"SELECT {raw} FROM {self._read_json(paths)}"
+
+    def _read_json(self, paths: Sequence[str]) -> str:
         paths_in = [self._path(source) for source in self.map.columns.values()]
         tops = sorted({path[0] for path in paths_in})
+        if len({top.casefold() for top in tops}) < len(tops):
+            raise LogError(paths[0], f"keys that differ in case alone among {tops}", "keys that differ otherwise")
         nested = {path[0] for path in paths_in if len(path) > 1} | {self.map.columns.get("prefix_blocks", "")}
         columns = ", ".join(f"{literal(top)}: {literal('JSON' if top in nested else 'VARCHAR')}" for top in tops)
         return (
-            f"SELECT {raw} FROM read_json({_list(paths)}, format='newline_delimited', ignore_errors=true, compression={literal(self.compression)},"
-            f" maximum_object_size={MAX_LINE_BYTES}, columns={{{columns}}})"
+            f"read_json({path_list(paths)}, format='newline_delimited', ignore_errors=true, hive_partitioning=false,"
+            f" compression={literal(self.compression)}, maximum_object_size={MAX_LINE_BYTES}, columns={{{columns}}})"
         )
 
-    def _read_csv(self, paths: list[str], *, store_rejects: bool = False) -> str:
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.header)
-        mode = "store_rejects=true" if store_rejects else "ignore_errors=true"
+    def _read_csv(self, paths: Sequence[str]) -> str:
+        """Columns by place, since names may differ in case alone. Rejects are stored: after a broken quote,
+        `ignore_errors` would lose the rest of the file, without a word."""
+        columns = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(self.header)))
         return (
-            f"read_csv({_list(paths)}, auto_detect=false, header=true, delim={literal(self.delimiter)}, quote='\"',"
-            f" escape='\"', max_line_size={MAX_LINE_BYTES}, {mode}, compression={literal(self.compression)}, columns={{{columns}}})"
+            f"read_csv({path_list(paths)}, auto_detect=false, header=true, delim={literal(self.delimiter)}, quote='\"',"
+            f" escape='\"', max_line_size={MAX_LINE_BYTES}, store_rejects=true, hive_partitioning=false,"
+            f" compression={literal(self.compression)}, columns={{{columns}}})"
         )
 
     def structure_check(self) -> str:
-        """A scan that fills DuckDB's table of lines that aren't CSV rows; only CSV has such lines."""
-        return f"SELECT count(*) FROM {self._read_csv(list(self.paths), store_rejects=True)}"
+        """A scan that counts the rows and fills DuckDB's table of lines that aren't CSV rows; only CSV has such lines.
+
+        It reads every mapped column: a cell that isn't UTF-8 is found by whoever reads it.
+        """
+        cells = ", ".join(f"count({sql})" for sql in self._raws().values())
+        return f"SELECT count(*), {cells} FROM {self._read_csv(self.paths)}"
 
     def _raws(self) -> dict[str, str]:
-        raws = {}
-        for target, source in self.map.columns.items():
-            path = self._path(source)
-            if self.kind == "jsonl" and len(path) > 1:
-                raws["raw_" + target] = f"{identifier(path[0])} ->> {literal(_json_path(path[1:]))}"
-            else:
-                raws["raw_" + target] = ".".join(map(identifier, path))
-        return raws
+        return {"raw_" + target: self._raw(target, source) for target, source in self.map.columns.items()}
+
+    def _raw(self, target: str, source: str) -> str:
+        path = self._path(source)
+        if self.kind == "csv":
+            return f"c{self.header.index(source)}"
+        if self.kind == "jsonl" and len(path) > 1:
+            return f"{identifier(path[0])} ->> {literal(_json_path(path[1:]))}"
+        column = ".".join(map(identifier, path))
+        if self.kind == "jsonl" or target == "prefix_blocks" or (len(path) == 1 and self._as_it_is(target, source)):
+            return column
+        return f"CAST({column} AS VARCHAR)"
+
+    def _as_it_is(self, target: str, source: str) -> bool:
+        """Whether a Parquet column already has a type that its target can be computed from."""
+        kind = self.types[source]
+        if kind == "VARCHAR" or target in TEXTS:
+            return kind == "VARCHAR"
+        number = _is_integer(kind) or kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL")
+        return number or (target == "at" and _is_time(kind))
 
     def _path(self, source: str) -> tuple[str, ...]:
         """A column of the log as it stands, else a descent along the dots."""
@@ -154,18 +170,19 @@ class FlatLog:
         if "at_offset_ms" in self.map.columns:
             base = self.map.constants.get("at", "")
             offset = "TRY_CAST(raw_at_offset_ms AS DOUBLE)"
-            return f"CASE WHEN {offset} BETWEEN 0 AND 3.2e12 THEN {_utc(literal(str(base)))} + to_microseconds(CAST({offset} * 1000 AS BIGINT)) END"
+            later = f"{_utc(literal(str(base)))} + to_microseconds(CAST({offset} * 1000 AS BIGINT))"
+            return f"CASE WHEN {offset} BETWEEN 0 AND 3.2e12 THEN {later} END"
         if "at" not in self.map.columns:
             return _utc(literal(str(self.map.constants.get("at", ""))))
-        kind = self.types.get(self.map.columns["at"], "VARCHAR")
+        kind = self._kind("at")
         if kind in ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE") and self.zone in (None, "UTC"):
-            return "CAST(raw_at AS TIMESTAMP)"
-        if kind.startswith(("TIMESTAMP", "DATE")):
-            return "make_timestamp(epoch_us(CAST(raw_at AS TIMESTAMPTZ)))"
+            return "TRY_CAST(raw_at AS TIMESTAMP)"
+        if _is_time(kind):
+            return "make_timestamp(epoch_us(TRY_CAST(raw_at AS TIMESTAMPTZ)))"
         number = "TRY_CAST(raw_at AS DOUBLE)"
         epoch = (
             f"CASE WHEN {number} < 1e11 THEN {number} * 1e6 WHEN {number} < 1e14 THEN {number} * 1e3"
-            f" WHEN {number} < 1e17 THEN {number} END"
+            f" WHEN {number} < 1e17 THEN {number} WHEN {number} < 1e20 THEN {number} / 1e3 END"
         )
         if kind != "VARCHAR":
             return f"make_timestamp(TRY_CAST({epoch} AS BIGINT))"
@@ -177,10 +194,16 @@ class FlatLog:
             return None
         if "at" not in self.map.columns:
             return None
-        kind = self.types.get(self.map.columns["at"], "VARCHAR")
+        kind = self._kind("at")
         if kind == "VARCHAR":
             return f"NOT regexp_matches(raw_at, {literal(_ZONED)}) AND TRY_CAST(raw_at AS DOUBLE) IS NULL"
-        return "true" if kind.startswith(("TIMESTAMP", "DATE")) and "ZONE" not in kind else None
+        return "true" if _is_time(kind) and "ZONE" not in kind else None
+
+    def _kind(self, target: str) -> str:
+        """The DuckDB type of a target's raw value."""
+        source = self.map.columns[target]
+        as_it_is = self.kind == "parquet" and self._raw(target, source) == identifier(source)
+        return self.types[source] if as_it_is else "VARCHAR"
 
     def _count(self, target: str) -> str:
         """The count as a number that can still be wrong; `_problem` judges it."""
@@ -188,12 +211,8 @@ class FlatLog:
             return f"TRY_CAST({literal(str(self.map.constants[target]))} AS DOUBLE)"
         if target in SECONDS:
             return f"TRY_CAST(raw_{target} AS DECIMAL(24,6)) * 1000000"
-        if _is_integer(self.types.get(self.map.columns[target], "VARCHAR")):
-            return (
-                f"CAST(raw_{target} AS HUGEINT)"
-                if "HUGE" in self.types[self.map.columns[target]]
-                else f"TRY_CAST(raw_{target} AS BIGINT)"
-            )
+        if _is_integer(self._kind(target)):
+            return f"TRY_CAST(raw_{target} AS {'HUGEINT' if 'HUGE' in self._kind(target) else 'BIGINT'})"
         return f"TRY_CAST(raw_{target} AS DOUBLE)"
 
     def _text(self, target: str) -> str:
@@ -202,10 +221,9 @@ class FlatLog:
                 f"WHEN lower(raw_service) IN ({', '.join(map(literal, names))}) THEN {literal(service)}"
                 for service, names in _SERVICES.items()
             )
-            return f"CASE WHEN raw_service IS NULL THEN 'standard' {cases} END AS service"
-        if self.kind == "parquet" and self.types.get(self.map.columns[target], "VARCHAR") != "VARCHAR":
-            return f"CAST(raw_{target} AS VARCHAR) AS {target}"
-        return f"raw_{target} AS {target}"
+            return f"CASE WHEN nullif(raw_service, '') IS NULL THEN 'standard' {cases} END AS service"
+        # An empty text names nobody: as an id it would make one request of all that have none.
+        return f"nullif(raw_{target}, '') AS {target}"
 
     def _bucket_sql(self) -> dict[str, str]:
         """Disjoint buckets from the mapped counts: an inclusive count minus the parts that are also mapped."""
@@ -256,7 +274,8 @@ class FlatLog:
             faults.append(("raw_model IS NULL OR raw_model = ''", "no_model"))
         if "service" in self.map.columns:
             known = ", ".join(literal(n) for names in _SERVICES.values() for n in names)
-            faults.append((f"raw_service IS NOT NULL AND lower(raw_service) NOT IN ({known})", "unknown_service"))
+            unknown = f"nullif(raw_service, '') IS NOT NULL AND lower(raw_service) NOT IN ({known})"
+            faults.append((unknown, "unknown_service"))
         for target in counts:
             faults += self._count_faults(target)
         for whole, parts in (("prompt_tok", _PROMPT_PARTS), ("completion_tok", _COMPLETION_PARTS)):
@@ -277,7 +296,7 @@ class FlatLog:
                 faults.append((f"raw_{target} IS NULL", f"no_usage: {target}"))
             faults.append((f"raw_{target} IS NOT NULL AND {value} IS NULL", f"not_a_count: {target}"))
         faults += [(f"{value} < 0", f"negative: {target}"), (f"{value} > {limit}", f"absurd: {target}")]
-        if not _is_integer(self.types.get(self.map.columns.get(target, ""), "VARCHAR")):
+        if target not in self.map.columns or not _is_integer(self._kind(target)):
             faults.append((f"{value} <> floor({value})", f"not_a_count: {target}"))
         return faults
 
@@ -290,7 +309,7 @@ def _json_path(path: tuple[str, ...]) -> str:
     return "$" + "".join("." + '"' + part.replace('"', "") + '"' for part in path)
 
 
-def _list(paths: list[str]) -> str:
+def path_list(paths: Sequence[str]) -> str:
     """The paths as an SQL list; DuckDB takes a path for a glob, so the signs of one are bracketed."""
     escaped = ("".join(f"[{c}]" if c in "*?[" else c for c in path) for path in paths)
     return "[" + ", ".join(map(literal, escaped)) + "]"
@@ -298,6 +317,10 @@ def _list(paths: list[str]) -> str:
 
 def _utc(text: str) -> str:
     return f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
+
+
+def _is_time(kind: str) -> bool:
+    return kind.startswith(("TIMESTAMP", "DATE"))
 
 
 def _is_integer(kind: str) -> bool:

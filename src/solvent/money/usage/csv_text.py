@@ -1,0 +1,101 @@
+"""The text of a CSV file, record by record: on which line each starts, and a copy that any parser can read.
+
+DuckDB reads the rows of CSV files. Here is what it can't do: one line with a broken quote, or with another line
+ending, makes it lose the lines after it or give up. `tidy` copies the file with one kind of line ending and a blank
+line in the place of each broken one, so that lines keep their numbers; `line_numbers` turns rows into lines.
+A clean log is never read by this file. Enter at `tidy`, `line_numbers`. Source: RFC 4180 §2.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@cache
+def _record(delimiter: str) -> re.Pattern[bytes]:
+    """One record up to its line ending. Possessive throughout: linear in the length, however hostile the text."""
+    cut = re.escape(delimiter.encode())
+    quoted = rb'[ \t]*+"(?:[^"]++|"")*+"[ \t]*+'
+    plain = rb'(?![ \t]*+")[^\r\n' + cut + rb"]*+"
+    field = rb"(?:" + quoted + rb"|" + plain + rb")"
+    return re.compile(field + rb"(?:" + cut + field + rb")*+(?=\r?\n|\Z)")
+
+
+def _records(text: mmap.mmap, delimiter: str) -> Iterator[tuple[int, int, int, bool]]:
+    """(start, end without the line ending, start of the next, whether it is a record) over the whole file.
+
+    A line that breaks the quoting ends at its own line ending, so that it takes no other with it.
+    """
+    match = _record(delimiter).match
+    position = 3 if text[:3] == _BOM else 0
+    size = len(text)
+    while position < size:
+        found = match(text, position)
+        if found is not None:
+            end = found.end()
+            after = end + (2 if text[end : end + 1] == b"\r" else 1)
+        else:
+            newline = text.find(b"\n", position)
+            end = after = size if newline < 0 else newline
+            after += 1
+        yield position, end, min(after, size), found is not None
+        position = after
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def tidy(source: Path, target: Path, delimiter: str) -> list[int]:
+    """Copies a CSV file with `\\n` after every record and a blank line in place of every broken one.
+
+    → the numbers (from 1) of the lines that were broken. Text inside quotes stays as it is.
+    """
+    broken: list[int] = []
+    line = 1
+    with source.open("rb") as file, target.open("wb") as out, _mapped(file) as text:
+        for start, end, after, whole in _records(text, delimiter):
+            if whole:
+                out.write(text[start:end])
+            else:
+                broken.append(line)
+            out.write(b"\n")
+            line += text[start:after].count(b"\n")
+    return broken
+
+
+def line_numbers(path: Path, delimiter: str, skipped: Collection[int], rows: Sequence[int]) -> dict[int, int]:
+    """Row (from 1, without header, blank lines and the records that start at a byte of `skipped`) → its line."""
+    wanted = set(rows)
+    found: dict[int, int] = {}
+    row, line = -1, 1
+    with path.open("rb") as file, _mapped(file) as text:
+        for start, end, after, _ in _records(text, delimiter):
+            if end > start and start not in skipped:
+                row += 1
+                if row in wanted:
+                    found[row] = line
+                    if len(found) == len(wanted):
+                        break
+            line += text[start:after].count(b"\n")
+    return found
+
+
+def lines_at(path: Path, positions: Sequence[int]) -> dict[int, int]:
+    """Byte position → the number (from 1) of the line that it is in."""
+    found = {}
+    with path.open("rb") as file:
+        read, line = 0, 1
+        for position in sorted(set(positions)):
+            while read < position and (part := file.read(min(position - read, 1 << 24))):
+                read += len(part)
+                line += part.count(b"\n")
+            found[position] = line
+    return found
