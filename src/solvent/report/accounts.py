@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from solvent.report.numerals import decimal, grouped, human, unit_words
+from solvent.report.numerals import decimal, grouped, human, significant, unit_words
 
 Statement = Mapping[str, Any]
 # Section → (title, tables in it). A table named nowhere gets the last section.
@@ -56,10 +57,18 @@ def span_line(statement: Statement) -> str:
     span = statement.get("span", {})
     if not span.get("start"):
         return ""
-    days = decimal(span.get("days"))
-    length = "" if days is None else f"{human(span['days'], 'days')} day{'' if days == 1 else 's'}: "
+    length = _length(decimal(span.get("days")))
     zone = f", {span['zone']}" if span.get("zone") else ""
     return f"{length}{moment(span['start'])} to {moment(span.get('end'))}{zone}"
+
+
+def _length(days: Decimal | None) -> str:
+    """'14 days: ', '6.5 hours: ', '57 minutes: '."""
+    if days is None:
+        return ""
+    unit, per_day = ("day", 1) if days >= 1 else ("hour", 24) if days * 24 >= 1 else ("minute", 1440)
+    count = significant(days * per_day, 3)
+    return f"{count} {unit}{'' if count == '1' else 's'}: "
 
 
 def moment(text: Any) -> str:
@@ -97,11 +106,13 @@ def break_even_figure(statement: Statement, entry: Mapping[str, Any], side: str)
 
 
 def amount(statement: Statement, entry: Mapping[str, Any], side: str) -> str:
-    """The number of one side: a figure's, or plain decimal text in the unit of the entry's figure."""
+    """One side's number: a figure's, or decimal text in the unit of the entry's figure; a factor as ×1.04."""
     name = entry.get(side)
     figure = statement["figures"].get(name)
     behind = statement["figures"].get(entry.get("figure"), {})
     unit = figure["unit"] if figure is not None else behind.get("unit", "")
     value = figure["value"] if figure is not None else name
-    words = unit_words(unit, statement["product"]) if decimal(value) is not None else ""
-    return " ".join(filter(None, (human(value, unit), words)))
+    if decimal(value) is None:
+        return human(value, unit)
+    factor = "×" if unit == "ratio" else ""
+    return " ".join(filter(None, (factor + human(value, unit), unit_words(unit, statement["product"]))))

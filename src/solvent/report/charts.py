@@ -173,7 +173,7 @@ def over_time(rows: Sequence[Row], name_key: str, unit: str = "day") -> Markup |
     found = [(str(row[name_key]), decimal(row.get("cost_usd")), decimal(row.get("revenue_usd"))) for row in rows]
     known = [(day, cost, revenue) for day, cost, revenue in found if cost is not None and _TIMES[unit].fullmatch(day)]
     known.sort()
-    if len(known) < 2:
+    if len(known) < 3:
         return None
     with_revenue = all(revenue is not None for _, _, revenue in known)
     iso = "Z" if unit == "hour" else ""

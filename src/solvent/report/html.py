@@ -175,7 +175,7 @@ def _break_even(view: Page) -> Markup:
         cells = [h("td", {"class": "text"}, entry["what"])]
         for side in ("now", "at"):
             name = break_even_figure(view.statement, entry, side)
-            cells.append(h("td", None, figure_value(view, name) if name else amount(view.statement, entry, side)))
+            cells.append(h("td", None, _side(view, entry, side, name)))
         rows.append(h("tr", None, *cells))
     heads = (
         h("th", {"class": "text", "scope": "col"}, "What"),
@@ -184,6 +184,13 @@ def _break_even(view: Page) -> Markup:
     )
     drawn = h("table", {"class": "fit"}, h("thead", None, h("tr", None, *heads)), h("tbody", None, *rows))
     return h("div", {"class": "scroll"}, drawn)
+
+
+def _side(view: Page, entry: Mapping[str, Any], side: str, name: str | None) -> Markup | str:
+    if name is None:
+        return amount(view.statement, entry, side)
+    factor = "×" if view.statement["figures"][name]["unit"] == "ratio" else None
+    return join((factor, figure_value(view, name)))
 
 
 def _accounting(view: Page) -> Markup:

@@ -75,7 +75,7 @@ def figure_value(view: Page, name: str) -> Markup:
     """The number with the words of its unit."""
     figure = view.figure(name)
     said = view.words(figure) if figure else ""
-    return join((figure_link(view, name), h("span", {"class": "words"}, f" {said}") if said else None))
+    return join((figure_link(view, name), [" ", h("span", {"class": "words"}, said)] if said else None))
 
 
 def facts(view: Page, names: Sequence[str]) -> Markup:

@@ -25,6 +25,8 @@ from solvent.report.numerals import decimal, human, interval, level, unit_words
 MAX_ROWS = 10
 PLAIN_WIDTH = 100
 MAX_NAME = 28
+# The column of ids, which must stay whole to be copied.
+FIGURE = "figure"
 _STATE_STYLE = {"solvent": "bold green", "thin": "bold yellow", "insolvent": "bold red", "unknown": "bold yellow"}
 # Which columns stay on a narrow terminal; those that aren't named come after these, in their own order.
 _KEEP = ("margin_usd", "cost_usd", "revenue_usd", "used_cost_usd", "other_cost_usd", "difference", "delta_usd",
@@ -189,7 +191,11 @@ def _grid(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], conso
     table = Table(box=box.SIMPLE_HEAD if titled else None, show_header=titled, pad_edge=False, padding=(0, 2, 0, 0),
                   header_style="dim", show_edge=False)  # fmt: skip
     for head, side in heads:
-        table.add_column(Text(visible(head)), justify="right" if side == "right" else "left", no_wrap=side == "right")
+        table.add_column(
+            Text(visible(head)),
+            justify="right" if side == "right" else "left",
+            no_wrap=side == "right" or head == FIGURE,
+        )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     console.print(table, highlight=False)
@@ -216,7 +222,7 @@ def print_list(statement: Mapping[str, Any], console: Console) -> None:
         )
         for name, f in statement["figures"].items()
     ]
-    _grid([("figure", "left"), ("", "left"), ("value", "right"), ("", "left"), ("method", "left")], rows, console)
+    _grid([(FIGURE, "left"), ("", "left"), ("value", "right"), ("", "left"), ("method", "left")], rows, console)
     for name, table in statement["tables"].items():
         first, *others = table["columns"]
         if others:

@@ -54,14 +54,19 @@ def payloads(repo: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def hostile(repo: Path, _golden: Statement, payloads: list[str]) -> Statement:
-    """A statement with one of the payloads in every text, and every payload as a customer."""
-    made: Statement = _tool(repo, "report_payloads").hostile(_golden, payloads)
-    return made
+def fill(repo: Path, _golden: Statement) -> Callable[[list[str]], Statement]:
+    """Makes a statement that holds one of the texts, in turn, in every place, and each as a customer."""
+    hostile_of = _tool(repo, "report_payloads").hostile
+    return lambda texts: hostile_of(_golden, texts)
 
 
 @pytest.fixture(scope="session")
-def harmless(repo: Path, _golden: Statement, payloads: list[str]) -> Statement:
+def hostile(fill: Callable[[list[str]], Statement], payloads: list[str]) -> Statement:
+    """One of the payloads in every text, and every payload as a customer."""
+    return fill(payloads)
+
+
+@pytest.fixture(scope="session")
+def harmless(fill: Callable[[list[str]], Statement], payloads: list[str]) -> Statement:
     """The same statement with a harmless word in every place."""
-    made: Statement = _tool(repo, "report_payloads").hostile(_golden, [f"word{i}" for i in range(len(payloads))])
-    return made
+    return fill([f"word{i}" for i in range(len(payloads))])

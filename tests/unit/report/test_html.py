@@ -69,6 +69,11 @@ def test_payloads_add_no_element_and_no_attribute(hostile: dict[str, Any], harml
     assert sum((plain - attacked).values()) < 60
 
 
+@pytest.mark.parametrize("payload", ['"><script>1</script>', "'><img src=x onerror=1>", "</script></style></title><b>"])
+def test_one_payload_in_every_place(payload: str, fill: Callable[[list[str]], dict[str, Any]]) -> None:
+    assert _shape(page(fill([payload, payload + " "]))) == _shape(page(fill(["word", "word "])))
+
+
 @pytest.mark.parametrize("hole", ["text", "attribute", "json"])
 def test_a_hole_would_be_seen(
     hole: str, hostile: dict[str, Any], harmless: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -98,8 +98,9 @@ def test_explain_prints_the_tree(
 
 
 def test_explain_lists_and_speaks_json(
-    statement: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    statement: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
     path = tmp_path / "r.json"
     write_report(statement, path)
     assert main(["explain", str(path)]) == 0

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from solvent.report.accounts import span_line
+from solvent.report.html import page
 from solvent.report.lineage import find
 from solvent.report.markdown import markdown
 from solvent.report.terminal import console_for, print_lineage, print_list, print_statement
@@ -59,17 +61,18 @@ def test_what_was_asked_for_comes_first(statement: dict[str, Any]) -> None:
     assert text.index("Cost by model") < text.index("Margin per customer")
 
 
-def test_no_payload_reaches_the_terminal(hostile: dict[str, Any]) -> None:
-    for terminal in (True, False):
+def test_no_payload_reaches_the_terminal(hostile: dict[str, Any], fill: Callable[[list[str]], dict[str, Any]]) -> None:
+    every_place = fill(["\x1b]0;t\x07\u202e[red]x[/red]:smile:", "\x9b31m\r\n[red]x[/red]:smile:"])
+    for made, terminal in ((hostile, True), (hostile, False), (every_place, True)):
         stream = io.StringIO()
         console = Console(
             file=stream, width=120, force_terminal=terminal, color_system="standard" if terminal else None
         )
-        print_statement(hostile, console)
-        print_list(hostile, console)
-        row = hostile["tables"]["customers"]["rows"][5]["customer"]
-        print_lineage(find(hostile, "gross_margin", "r"), hostile["product"], console)
-        print_lineage(find(hostile, f"customers/{row}/cost_usd", "r"), hostile["product"], console)
+        print_statement(made, console)
+        print_list(made, console)
+        row = made["tables"]["customers"]["rows"][1]["customer"]
+        print_lineage(find(made, "gross_margin", "r"), made["product"], console)
+        print_lineage(find(made, f"customers/{row}/cost_usd", "r"), made["product"], console)
         rest = _plain(stream.getvalue()).replace("\n", "")
         assert rest.isprintable(), {c for c in rest if not c.isprintable()}
         # Rich's own markup shows as it stands.
@@ -90,6 +93,23 @@ def test_markdown_has_every_section_and_says_what_it_cut(
     customers = text[text.index("### Customers") : text.index("## The tail")]
     widths = {line.count("|") for line in customers.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [("14", "14 days: "), ("1", "1 day: "), ("1.5", "1.5 days: "), ("0.5", "12 hours: "), ("0.0398", "57.3 minutes: ")],
+)
+def test_the_span_in_words(days: str, said: str, statement: dict[str, Any]) -> None:
+    statement["span"]["days"] = days
+    assert span_line(statement) == said + "2026-09-01 00:00 to 2026-09-15 00:00, Europe/Berlin"
+
+
+def test_a_factor_is_written_as_one(statement: dict[str, Any]) -> None:
+    factor = {"label": "Every price", "value": "1.04", "unit": "ratio", "method": "assumed"}
+    statement["figures"]["factor"] = factor
+    statement["break_even"] = [{"what": "Every price", "now": "1", "at": "1.04", "figure": "factor"}]
+    assert "| Every price | ×1 | ×1.04 |" in markdown(statement)
+    assert re.search(r'<td>×1</td><td>×<a[^>]*data-figure="factor"[^>]*>1.04</a>', page(statement))
 
 
 def test_what_does_not_balance_is_shouted(statement: dict[str, Any]) -> None:
