@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from solvent.errors import LogError
 from solvent.money.usage.readers.outcome import NotARequest, Outcome, Reading, Reject
-from solvent.money.usage.recognise import FORMATS, recognise
+from solvent.money.usage.recognise import FORMATS, SPENDLOGS_TABLE, recognise
 from solvent.money.usage.sources import Malformed, find, records
 from solvent.records import BUCKET_NAMES, REQUEST_COLUMNS, SERVICES, bucket_limit
 
@@ -96,14 +96,14 @@ def never_falls(name: str) -> Callable[[Any], None]:
     return run
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {SPENDLOGS_TABLE}))
 @given(data=st.data())
 def test_no_record_brings_a_reader_down(name: str, data: st.DataObject) -> None:
     never_falls(name)(data.draw(hostile(name)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {SPENDLOGS_TABLE}))
 @settings(max_examples=3000)
 @given(data=st.data())
 def test_no_record_brings_a_reader_down_for_long(name: str, data: st.DataObject) -> None:
@@ -138,7 +138,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
     import zstandard
 
-    content = (GOLDEN / f"{draw(st.sampled_from(sorted(FORMATS)))}.jsonl").read_bytes()
+    content = (GOLDEN / f"{draw(st.sampled_from(sorted(FORMATS.keys() - {SPENDLOGS_TABLE})))}.jsonl").read_bytes()
     packers: list[Callable[[bytes], bytes]] = [bytes, gzip.compress, zstandard.compress]
     content = draw(st.sampled_from(packers))(content)
     for _ in range(draw(st.integers(0, 4))):

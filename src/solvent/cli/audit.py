@@ -115,8 +115,6 @@ def _show(statement: dict[str, Any], out: list[Path], as_json: bool) -> None:
         json.dump(statement, sys.stdout, ensure_ascii=False)
         sys.stdout.write("\n")
         return
-    from rich.console import Console
+    from solvent.report.terminal import console_for, print_statement
 
-    from solvent.report.terminal import print_statement
-
-    print_statement(statement, Console())
+    print_statement(statement, console_for(sys.stdout))

@@ -38,9 +38,8 @@ HEADLINE = (
     "gross_margin",
     "margin_usd",
     "cost_usd",
-    "revenue_usd",
-    "cost_per_output_usd",
     "cost_per_month_usd",
+    "cost_per_output_usd",
     "losing_customers_share",
     "top_10_percent_cost_share",
 )
@@ -162,12 +161,15 @@ class Audit:
         margins = [
             margin
             for name in {**self.customers, **money}
-            if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).cost_usd)) is not None
+            if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).known_cost_usd))
+            is not None
         ]
-        costs = [t.cost_usd for name, t in self.customers.items() if name != NOBODY or len(self.customers) == 1]
+        named = [t for name, t in self.customers.items() if name != NOBODY or len(self.customers) == 1]
+        costs = [cost for total in named if (cost := total.known_cost_usd) is not None]
         basis = Basis(
             self.whole,
             self.money,
+            len(named),
             costs,
             margins,
             self.cost_method,
@@ -223,7 +225,7 @@ class Audit:
             tables[name] = dimension_table(
                 shape, rows, self.whole, self.money_by_customer if with_money else {}, lineage
             )
-        if p.span is not None and p.span.days <= MAX_DAYS_BY_HOUR:
+        if p.span is not None and p.span.days <= MAX_DAYS_BY_HOUR and p.intake.grid.is_hourly():
             tables["hours"] = dimension_table(
                 Shape("Hours", "hour", self.cost_method), self._hours(), self.whole, {}, {}
             )
@@ -277,7 +279,9 @@ class Audit:
             intake.rejected,
             intake.rows_in,
             len(p.attribution.unknown) if p.attribution.lines else 0,
+            intake.problems.n("unknown_key"),
         )
+        value, cost = figures["customer_value_usd"].value, figures["cost_usd"].value
         accounting = {
             "rows_in": intake.rows_in,
             "priced": self.whole.n_priced,
@@ -303,7 +307,13 @@ class Audit:
             "span": self._span(),
             "accounting": accounting,
             "left_out": self._left_out(),
-            "verdict": decide(self.project.policy, figures["cost_per_value"], figures["gross_margin"], left),
+            "verdict": decide(
+                self.project.policy,
+                figures["cost_per_value"],
+                figures["gross_margin"],
+                left,
+                brings_nothing=value == 0 and bool(cost),
+            ),
             "headline": [i for i in HEADLINE if figures[i].value is not None],
             "tables": self.tables(),
             "tail": {
@@ -364,15 +374,23 @@ class Audit:
     def _assumptions(self) -> list[dict[str, Any]]:
         p, log = self.parts, self.project.log
         source = p.loaded.source()
-        texts = [(f"{name} = {value!r}", f"{source} [log.constants]") for name, value in log.constants.items()]
+        texts = [
+            (f"{name} = {self._constant(name, value)!r}", f"{source} [log.constants]")
+            for name, value in log.constants.items()
+        ]
         texts += [(f"{name}: {why}", f"{source} [log.assumed]") for name, why in log.assumed.items()]
         texts += [(f"times without a zone are {log.zone}", f"{source} [log]")] if log.zone else []
         texts += [
             (f"{a} is priced as {b}", f"{source} [prices.aliases]") for a, b in self.project.prices.aliases.items()
         ]
         texts += [(text, source) for text in p.loaded.conversions]
-        texts += list(p.attribution.assumptions)
+        unnamed = self.project.revenue.unnamed_customer or NOBODY
+        texts += [(text.replace(unnamed, self._shown(unnamed)), said_by) for text, said_by in p.attribution.assumptions]
         return [{"text": text, "source": origin, "figures": []} for text, origin in texts]
+
+    def _constant(self, name: str, value: str | int) -> str | int:
+        """A constant of the log as the report shows it."""
+        return self._shown(str(value)) if name == "customer" else value
 
 
 def _rejected_row(group: Group) -> dict[str, Any]:

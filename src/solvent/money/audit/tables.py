@@ -41,8 +41,10 @@ class MoneyOf:
     deductions_usd: Fraction = Fraction(0)
     plan: str | None = None
 
-    def margin_usd(self, cost_usd: Fraction) -> Fraction | None:
-        return None if self.revenue_usd is None else self.revenue_usd - self.deductions_usd - cost_usd
+    def margin_usd(self, cost_usd: Fraction | None) -> Fraction | None:
+        if self.revenue_usd is None or cost_usd is None:
+            return None
+        return self.revenue_usd - self.deductions_usd - cost_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +251,15 @@ def price_table(pricing: Pricing, by_rate: Mapping[Key, Total]) -> dict[str, Any
         _column("n_requests", "Requests", "count", "measured", "", "request log"),
         _column("cost_usd", "Compute", "usd", "priced", "Σ count × price", "request log × this rate"),
     ]
-    columns += [_column(key, key.replace("_", " "), "usd", "priced", "", "rate card") for key in shown]
+    columns += [_column(key, price_label(key), "usd", "priced", "", "rate card") for key in shown]
     return {"label": "Prices used", "columns": columns, "rows": rows, "n_rows": len(rows), "shown": len(rows)}
+
+
+def price_label(key: str) -> str:
+    """"input_usd_per_mtok" → "Input, $ per Mtok"."""
+    what, _, unit = key.partition("usd_per_")
+    words = what.rstrip("_").replace("_", " ").capitalize() or "Calls"
+    return f"{words}, $ per {unit.replace('_', ' ').replace('mtok', 'Mtok').replace('mchar', 'Mchar')}"
 
 
 def _rate_row(used: UsedRate, total: Total, shown: dict[str, None]) -> Row:

@@ -21,16 +21,20 @@ from solvent.money.usage.sources import Malformed, SourceFile, lines, open_bytes
 SAMPLE_RECORDS = 200
 MANY_FILES, SAMPLE_RECORDS_OF_MANY = 20, 10
 SAMPLE_BYTES = 1 << 20
-FLAT = ("azure", "mooncake", "litellm-csv", "clients", "csv", "jsonl", "parquet")
+FLAT = ("azure", "mooncake", "clients", "csv", "jsonl", "parquet")
 
 # In this order a tie is decided: the narrower mark first.
 _MODULES = (claude_code, codex, litellm, langfuse, otel, gemini, anthropic, openai)
 _RECOGNISES: dict[str, Callable[[dict[str, Any]], bool]] = {m.NAME: m.recognises for m in _MODULES}
-FORMATS: dict[str, Callable[[str, Reading], RecordReader]] = {m.NAME: m.Reader for m in _MODULES}
+SPENDLOGS_TABLE = "litellm-csv"
+FORMATS: dict[str, Callable[[str, Reading], RecordReader]] = {
+    **{m.NAME: m.Reader for m in _MODULES},
+    SPENDLOGS_TABLE: litellm.TableReader,
+}
 
 _HEADERS: tuple[tuple[str, frozenset[str]], ...] = (
     ("azure", frozenset({"timestamp", "contexttokens", "generatedtokens"})),
-    ("litellm-csv", frozenset({"request_id", "call_type", "prompt_tokens", "completion_tokens"})),
+    (SPENDLOGS_TABLE, frozenset({"request_id", "call_type", "prompt_tokens", "completion_tokens"})),
     ("clients", frozenset({"timestamp", "client", "model", "input_tokens", "output_tokens"})),
 )
 _MOONCAKE = frozenset({"timestamp", "input_length", "output_length"})
@@ -168,7 +172,7 @@ def _table(file: SourceFile) -> Recognised:
     low = {name.strip().lower() for name in names}
     for name, columns in _HEADERS:
         if low >= columns:
-            return Recognised(name, "flat", f"its columns are those of {name}")
+            return Recognised(name, "nested" if name in FORMATS else "flat", f"its columns are those of {name}")
     if len(names) > 1:
         return Recognised("csv", "flat", f"a table of {len(names)} columns")
     raise LogError(str(file.path), "neither JSON nor a table with a header", _known(), "name it with --format")

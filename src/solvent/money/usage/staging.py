@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ import numpy as np
 from solvent.errors import LogError
 from solvent.money.usage.problems import Problems
 from solvent.money.usage.readers.outcome import NotARequest, Outcome, Reading, RecordReader, Reject, Row
-from solvent.money.usage.recognise import FORMATS
+from solvent.money.usage.recognise import FORMATS, SPENDLOGS_TABLE
 from solvent.money.usage.relation import identifier
 from solvent.money.usage.sources import Malformed, SourceFile, records
+from solvent.money.usage.table import table_records
 from solvent.records import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAPPABLE = ("at", "request_id", "output_id", "customer", "feature", "provider", 
 STATABLE = (*MAPPABLE, "cached", "reasoning")
 
 Progress = Callable[[int], None]
+Source = Callable[[SourceFile], Iterator[tuple[int, dict[str, Any] | Malformed]]]
 
 
 @dataclass(slots=True)
@@ -72,13 +74,14 @@ def stage(
     columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in REQUEST_COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(table)} ({columns})")
     sink = _Sink(con, table, Staged())
+    source = table_records if reader_name == SPENDLOGS_TABLE else records
     # Records make no reference cycles, and looking for some costs a tenth of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         for file in files:
             try:
-                _read(file, FORMATS[reader_name](file.label, reading), sink, reading.ignore_keys)
+                _read(file, source, FORMATS[reader_name](file.label, reading), sink, reading.ignore_keys)
             except OSError as error:
                 raise LogError(str(file.path), f"can't be read ({error.strerror or type(error).__name__})") from None
             if progress is not None:
@@ -149,11 +152,11 @@ class _Sink:
         self.rows.clear()
 
 
-def _read(file: SourceFile, reader: RecordReader, sink: _Sink, ignored: frozenset[str]) -> None:
-    """One file through one reader."""
+def _read(file: SourceFile, source: Source, reader: RecordReader, sink: _Sink, ignored: frozenset[str]) -> None:
+    """One file through one reader. source: what yields its records."""
     feed, label, unknown, rows = reader.feed, file.label, reader.unknown_keys, sink.rows
     line = 0
-    for line, record in records(file):
+    for line, record in source(file):
         if isinstance(record, Malformed):
             sink.refuse(record, label, line)
             continue

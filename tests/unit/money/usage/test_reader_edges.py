@@ -230,17 +230,17 @@ def spendlog(**changes: Any) -> dict[str, Any]:
 
 
 def test_litellm_rows_of_a_csv_are_text() -> None:
-    read = litellm.row_reader(Reading(zone=ZoneInfo("UTC")))
+    reader = litellm.TableReader("", Reading(zone=ZoneInfo("UTC")))
     text = {k: str(v) for k, v in spendlog(startTime="2026-01-19 10:00:00.5").items()}
     usage = (
         '{"usage_object": {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}}'
     )
-    outcome = read({**text, "metadata": usage, "request_tags": '["a", "b"]', "end_user": ""}, 1)
+    (outcome,) = reader.feed({**text, "metadata": usage, "request_tags": '["a", "b"]', "end_user": ""}, 1)
     assert isinstance(outcome, tuple)
     found = dict(zip(COLUMNS, outcome, strict=True))
     assert (found["input_tok"], found["cache_read_tok"], found["feature"], found["customer"]) == (6, 4, "a", None)
     assert found["at"] == 1768816800_500000
-    bad = read({**text, "metadata": "{"}, 1)
+    (bad,) = reader.feed({**text, "metadata": "{"}, 1)
     assert isinstance(bad, Reject) and bad.kind == "malformed"
 
 

@@ -22,7 +22,6 @@ def told(path: Path) -> tuple[str, str]:
 FLAT = {
     "azure": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n",
     "clients": "timestamp,client,model,input_tokens,output_tokens,reasoning_tokens\n2025-04-07T00:00:01Z,c,m,1,2,3\n",
-    "litellm-csv": '"request_id","call_type","spend","prompt_tokens","completion_tokens"\nr,acompletion,0,1,2\n',
     "csv": "when;tokens\n2025-01-01;5\n",
     "mooncake": '{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}\n',
     "jsonl": '{"ts": "2025-01-01T00:00:00Z", "prompt_tokens": 5, "completion_tokens": 7, "model": "m"}\n',

@@ -3,12 +3,12 @@
 `prompt_tokens` holds cache reads and writes, for Anthropic too; the split is in `metadata.usage_object`. Where
 that is missing (old versions) all of the prompt counts as uncached. A hit in LiteLLM's own cache costs nothing:
 the row stays, its buckets are zero.
-What it doesn't do: take over LiteLLM's `spend`. Enter at `Reader`, or `row_reader` for CSV rows.
+What it doesn't do: take over LiteLLM's `spend`. Enter at `Reader`, or `TableReader` for CSV rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -39,12 +39,6 @@ _NO_MODEL_CALLS = ("list_batches", "retrieve_batch", "alist_batches", "aretrieve
 def recognises(record: dict[str, Any]) -> bool:
     """Whether a record is a row of LiteLLM_SpendLogs."""
     return record.keys() >= _MARKS and ("spend" in record or "prompt_tokens" in record)
-
-
-def row_reader(reading: Reading) -> Callable[[Mapping[str, Any], int], Outcome]:
-    """A function from a CSV row (column → text) and its line to its outcome."""
-    reader = Reader("", reading)
-    return lambda row, line: reader.outcome({k: (v if v != "" else None) for k, v in row.items() if type(k) is str})
 
 
 class Reader:
@@ -122,6 +116,13 @@ class Reader:
         if (read or written) and usage.get("total_tokens") == prompt + completion + read + written:
             return {**usage, "prompt_tokens": prompt + read + written}
         return usage
+
+
+class TableReader(Reader):
+    """One CSV file of SpendLogs: cells are text, JSON columns too, and an empty cell is no value."""
+
+    def feed(self, record: dict[str, Any], line: int) -> Iterable[Outcome]:
+        return (self.outcome({key: value or None for key, value in record.items()}),)
 
 
 def _parsed(value: Any) -> Any:
