@@ -20,14 +20,14 @@ from solvent.money.claims.interval import Interval
 
 Box = dict[str, Interval]
 # A range that narrows by less than this share wakes nobody: it bounds slow convergence, and stays sound.
-WORTHWHILE = Fraction(1, 10**6)
+WORTHWHILE = Fraction(1, 20)
 
 
 @dataclass(slots=True)
 class Effort:
     """Interval operations left. When they are spent, searches end undecided; they never end wrong."""
 
-    left: int = 4_000_000
+    left: int = 500_000
 
     def spend(self, n: int) -> None:
         self.left -= n

@@ -1,6 +1,6 @@
 """Which stated numbers must be wrong: the smallest sets of claims whose freeing lets all the others be true.
 
-A contradiction is boiled down to a core, a minimal set of claims that can't be true together; every correction
+A contradiction is boiled down to a core, a small set of claims that can't be true together; every correction
 has to change one of them. Trying the members of the core, then of the cores that remain, finds all smallest
 corrections. A definition is never tried, and the relations themselves are taken to be right.
 Source: Reiter, "A theory of diagnosis from first principles", 1987 (hitting sets of conflicts).
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from solvent.money.claims import interval
-from solvent.money.claims.contract import Effort
+from solvent.money.claims.contract import Effort, narrow
 from solvent.money.claims.decide import Decision, decide, implied
 from solvent.money.claims.file import StatedRelation
 from solvent.money.claims.readings import Reading
@@ -93,16 +93,16 @@ def diagnose(reading: Reading, candidates: frozenset[str], effort: Effort) -> Di
 
 
 def _core(reading: Reading, changed: frozenset[str], candidates: frozenset[str], effort: Effort) -> tuple[str, ...]:
-    """A minimal set of candidates whose stated ranges already contradict, once `changed` are free.
+    """Candidates whose stated ranges already contradict, once `changed` are free: one of them has to change.
 
     Empty where even the relations and definitions alone contradict. A claim that can be freed without ending
-    the contradiction isn't part of it.
+    the contradiction isn't part of it; only narrowing is asked, so the set may be larger than the smallest.
     """
     used = [name for name in sorted(candidates - changed) if name in reading.system.users]
     free = set(changed)
     for name in used:
         trial = frozenset(free | {name})
-        if decide(reading.system, reading.box(trial), reading.wanted(), effort).answer == "impossible":
+        if narrow(reading.system, reading.box(trial), effort) is None:
             free.add(name)
     return tuple(name for name in used if name not in free)
 

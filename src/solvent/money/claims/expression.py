@@ -19,7 +19,8 @@ SIGNS = {"=": "=", "<=": "<=", "≤": "<=", ">=": ">=", "≥": ">=", "~=": "≈"
 OPERATORS = {"+": "+", "-": "-", "−": "-", "*": "*", "×": "*", "·": "*", "/": "/", "÷": "/"}
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<number>\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d{1,3})?%?)"
-    r"|(?P<sign><=|>=|~=|[=≤≥≈])|(?P<op>[-+−*×·/÷])|(?P<paren>[()]))"
+    r"|(?P<sign><=|>=|~=|[=≤≥≈])|(?P<op>[-+−*×·/÷])|(?P<paren>[()]))",
+    re.ASCII,
 )
 
 
@@ -96,8 +97,9 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            found = text[at:].lstrip()[:1]
-            raise BadRelation(f"{found!r} at column {at + 1}; expected a claim, a number, + - * / ( ) or = <= >= ≈")
+            found = text[at:].lstrip()
+            column = end - len(found.rstrip()) + 1
+            raise BadRelation(f"{found[:1]!r} at column {column}; expected a claim, a number, + - * / ( ) or = <= >= ≈")
         yield _Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup) + 1)
         at = match.end()
     yield _Token("end", "", end + 1)

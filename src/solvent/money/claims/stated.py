@@ -16,7 +16,8 @@ from typing import Any
 
 MAX_DIGITS, MAX_POWER = 40, 30
 NUMBER = re.compile(
-    r"(?P<sign>[-+]?)(?P<head>\d[\d_,]*)(?P<tail>\.\d+)?(?:[eE](?P<power>[-+]?\d{1,3}))?\s*(?P<percent>%?)"
+    r"(?P<sign>[-+]?)(?P<head>\d[\d_,]*)(?P<tail>\.\d+)?(?:[eE](?P<power>[-+]?\d{1,3}))?\s*(?P<percent>%?)",
+    re.ASCII,
 )
 HALF = Fraction(1, 2)
 
