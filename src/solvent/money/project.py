@@ -22,10 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from solvent.errors import ProjectError
 from solvent.money.prices.offer import Offer
 from solvent.money.prices.own import OwnRate
-from solvent.money.revenue.model import Costs, RevenueModel, single_subscription
+from solvent.money.revenue.model import MAX_PLACES, Amount, Costs, RevenueModel, single_subscription
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
+MAX_EXPONENT = 18
+MAX_GAP_MINUTES = 10 * 366 * 24 * 60
 SUBSCRIPTION_POLICY = (
     "Use whose list price is above the subscription's is insolvent territory for whoever sells it, "
     "and what it saves you."
@@ -88,8 +90,8 @@ class Output(Section):
     """What one output is: one request, the requests that share `by`, or that follow within `gap_minutes`."""
 
     by: str | None = None
-    gap_minutes: int | None = Field(default=None, gt=0)
-    requests_per_output: Decimal | None = Field(default=None, gt=0)
+    gap_minutes: int | None = Field(default=None, gt=0, le=MAX_GAP_MINUTES)
+    requests_per_output: Amount | None = Field(default=None, gt=0)
 
 
 class Prices(Section):
@@ -103,7 +105,7 @@ class Currency(Section):
     """One unit of `code` costs `usd` dollars on `date`, according to `source`."""
 
     code: str = Field(pattern=r"^[A-Z]{3}$")
-    usd: Decimal = Field(gt=0)
+    usd: Amount = Field(gt=0)
     date: date
     source: str
 
@@ -111,8 +113,8 @@ class Currency(Section):
 class Policy(Section):
     """The line between solvent and insolvent territory; a configurable default, not a cited benchmark."""
 
-    max_compute_per_value: Decimal = Field(default=Decimal("0.10"), gt=0)
-    min_gross_margin: Decimal | None = None
+    max_compute_per_value: Amount = Field(default=Decimal("0.10"), gt=0)
+    min_gross_margin: Decimal | None = Field(default=None, ge=-1000, le=1, max_digits=40)
     text: str = ""
 
     def wording(self) -> str:
@@ -125,8 +127,8 @@ class Policy(Section):
 class Value(Section):
     """Customer value, where it isn't revenue: dollars that one output is worth to the customer."""
 
-    usd_per_output: Decimal | None = Field(default=None, ge=0)
-    usd_total_per_month: Decimal | None = Field(default=None, ge=0)
+    usd_per_output: Amount | None = None
+    usd_total_per_month: Amount | None = None
     source: str = ""
 
 
@@ -182,7 +184,7 @@ def load(path: Path | None) -> LoadedProject:
         raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
     except OSError as error:
         raise ProjectError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, an integer too long to read, nested too deep
         raise ProjectError(str(path), f"not TOML: {error}") from None
     return parse(raw, path)
 
@@ -198,12 +200,36 @@ def subscription_project(usd_per_month: Decimal) -> LoadedProject:
 def parse(raw: dict[str, Any], path: Path) -> LoadedProject:
     """Checks the parsed TOML of a project file."""
     conversions: list[str] = []
+    endless = endless_numbers(raw)
+    if endless:
+        raise ProjectError(
+            str(path), " | ".join(endless[:20]), f"numbers below 1e{MAX_EXPONENT} with up to {MAX_PLACES} places"
+        )
     raw = _in_usd(raw, _currencies(raw, path), path, "", conversions)
     try:
         project = Project.model_validate(raw)
     except ValidationError as error:
         raise ProjectError(str(path), _validation_text(error)) from None
     return LoadedProject(project, path, path.resolve().parent, tuple(conversions))
+
+
+def endless_numbers(node: Any, key: str = "") -> list[str]:
+    """Faults of the decimals in parsed TOML that no number here can be: 1e999999999, 1e-999999999, nan, inf.
+
+    To be asked before any of them becomes an integer or a Fraction, which would take forever and fill the memory.
+    """
+    if isinstance(node, dict):
+        return [fault for k, v in node.items() for fault in endless_numbers(v, f"{key}.{k}" if key else str(k))]
+    if isinstance(node, list):
+        return [fault for i, v in enumerate(node) for fault in endless_numbers(v, f"{key}[{i}]")]
+    if isinstance(node, Decimal) and not (node.is_finite() and _plain(node)):
+        return [f"`{key}` is {str(node)[:40]}"]
+    return []
+
+
+def _plain(number: Decimal) -> bool:
+    exponent = number.as_tuple().exponent
+    return number.adjusted() < MAX_EXPONENT and isinstance(exponent, int) and exponent >= -MAX_PLACES
 
 
 def _validation_text(error: ValidationError) -> str:
