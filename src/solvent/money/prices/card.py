@@ -88,7 +88,7 @@ class RateCard:
         return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day < self.valid_to)
 
     def validity(self) -> str:
-        """"2026-01-01 to 2026-06-01" (the first day after), "since …", "before …" or "no dates"."""
+        """ "2026-01-01 to 2026-06-01" (the first day after), "since …", "before …" or "no dates"."""
         if self.valid_from and self.valid_to:
             return f"{self.valid_from} to {self.valid_to}"
         if self.valid_from:
@@ -201,6 +201,6 @@ def tiers_of(ladders: Mapping[str, Ladder]) -> tuple[Tier, ...]:
 
 
 def card_id(source: str, provider: str, model: str, service: str, valid_from: date | None) -> str:
-    """"genai-prices:openai/gpt-5:batch@2026-10-14": unique within a catalogue, stable across runs."""
+    """ "genai-prices:openai/gpt-5:batch@2026-10-14": unique within a catalogue, stable across runs."""
     service_part = "" if service == STANDARD else f":{service}"
     return f"{source}:{provider}/{model}{service_part}" + (f"@{valid_from}" if valid_from else "")

@@ -91,13 +91,11 @@ def read() -> PriceList:
         version=_version(),
         checked=None,
         listings=tuple(listings),
-        cards=lambda listing: _cards(models[listing.provider, listing.name]),
+        cards=cache(lambda listing: _cards(models[listing.provider, listing.name])),
         boundaries=_boundaries(entry.model for entry in models.values()),
         match=lambda provider, name: matchers[provider].find(name) if provider in matchers else None,
         why_unpriced=lambda listing: _why_unpriced(models[listing.provider, listing.name]),
-        fallbacks={
-            provider_id(p.id): tuple(map(provider_id, p.fallback_model_providers or ())) for p in providers
-        },
+        fallbacks={provider_id(p.id): tuple(map(provider_id, p.fallback_model_providers or ())) for p in providers},
         also={"google-vertex": "google"},  # its provider google matches "vertex", too
     )
 
@@ -203,8 +201,11 @@ def _joined(cards: list[RateCard]) -> Iterable[RateCard]:
     joined: list[RateCard] = []
     for card in cards:
         last = joined[-1] if joined else None
-        if last and last.service == card.service and last.valid_to == card.valid_from and (
-            (last.tiers, last.windows, last.note) == (card.tiers, card.windows, card.note)
+        if (
+            last
+            and last.service == card.service
+            and last.valid_to == card.valid_from
+            and ((last.tiers, last.windows, last.note) == (card.tiers, card.windows, card.note))
         ):
             joined[-1] = RateCard(**{**_fields(last), "valid_to": card.valid_to})
         else:
@@ -262,6 +263,8 @@ def _tiers(base: Any, variants: list[Any]) -> tuple[Tier, ...]:
             if price is not None:
                 over.setdefault(key, price)
     merged.update(over)
+    if merged.get("input_audio_hours") is not None:
+        merged["audio_hours"] = None  # the same price again, on models that only listen
     ladders: dict[str, Ladder] = {}
     for theirs, ours in KEYS:
         price = merged.get(theirs)

@@ -132,14 +132,14 @@ def read() -> PriceList:
         version=table.version,
         checked=table.taken,
         listings=tuple(listings),
-        cards=lambda listing: _cards(listing, *entries[listing.provider, listing.name], table),
+        cards=cache(lambda listing: _cards(listing, *entries[listing.provider, listing.name], table)),
         boundaries=_boundaries(table.rows.values()),
         why_unpriced=lambda listing: _why_unpriced(*entries[listing.provider, listing.name]),
     )
 
 
 def _bare(name: str, provider: str) -> str:
-    """"azure/gpt-5" at azure → "gpt-5"; a first part that isn't the provider belongs to the model's name."""
+    """ "azure/gpt-5" at azure → "gpt-5"; a first part that isn't the provider belongs to the model's name."""
     first, _, rest = name.partition("/")
     return rest if rest and provider_id(first) == provider else name
 
@@ -154,8 +154,9 @@ def left_out() -> Counter[str]:
 
 def _cards(listing: Listing, name: str, row: Mapping[str, Any], table: Facts) -> tuple[RateCard, ...]:
     cards = []
+    standard = _standard(name, row)
     for service in (STANDARD, *SERVICE_SUFFIX):
-        ladders = _ladders(name, row, service)
+        ladders = standard if service == STANDARD else _of_service(row, service, standard)
         if not ladders:
             continue
         cards.append(
@@ -175,15 +176,17 @@ def _cards(listing: Listing, name: str, row: Mapping[str, Any], table: Facts) ->
     return tuple(cards)
 
 
-def _ladders(name: str, row: Mapping[str, Any], service: str) -> dict[str, Ladder]:
+def _standard(name: str, row: Mapping[str, Any]) -> dict[str, Ladder]:
+    """Price key → ladder of the standard service; {} where the row has no price."""
+    return _known(row, {**_sized(name, row), **_searched(row), **_stated(row, ""), **_tiered(row)})
+
+
+def _of_service(row: Mapping[str, Any], service: str, standard: Mapping[str, Ladder]) -> dict[str, Ladder]:
     """Price key → ladder in a service; {} where the row doesn't price it.
 
     A service has prices only where its own input price is stated, and its own output price too if the standard
     one is; its other keys inherit the standard price, as LiteLLM bills them.
     """
-    standard = _known(row, {**_sized(name, row), **_searched(row), **_stated(row, ""), **_tiered(row)})
-    if service == STANDARD:
-        return standard
     stated = _known(row, _stated(row, SERVICE_SUFFIX[service]))
     billed = {key for key in _TOKENS & standard.keys() if standard[key][0][1] > 0}
     if not stated or not billed <= stated.keys():
@@ -197,7 +200,7 @@ def _fields(row: Mapping[str, Any]) -> Iterable[tuple[str, str, int]]:
 
 @cache
 def _split(key: str) -> tuple[str, int, str]:
-    """"input_cost_per_token_above_200k_tokens_batches" → ("input_cost_per_token", 200000, "_batches")."""
+    """ "input_cost_per_token_above_200k_tokens_batches" → ("input_cost_per_token", 200000, "_batches")."""
     match = _FIELD.match(key)
     assert match is not None
     return match["field"], int(match["k"] or 0) * 1000, match["suffix"] or ""

@@ -57,7 +57,7 @@ def read() -> PriceList:
         version=_version(),
         checked=None,
         listings=tuple(Listing(provider, name) for provider, name in entries),
-        cards=lambda listing: _cards(listing, *entries[listing.provider, listing.name]),
+        cards=cache(lambda listing: _cards(listing, *entries[listing.provider, listing.name])),
         boundaries=Boundaries(tuple(sorted(thresholds)), ()),
         why_unpriced=lambda listing: _why_unpriced(entries[listing.provider, listing.name][1]),
         is_open=lambda name: name in open_names(),

@@ -105,7 +105,7 @@ class OwnRate(BaseModel):
 
 
 def minutes_utc(hours: str) -> tuple[int, int]:
-    """"16:30-00:30" → (990, 30): the first minute of the span and the first after it, in minutes of the day."""
+    """ "16:30-00:30" → (990, 30): the first minute of the span and the first after it, in minutes of the day."""
     match = _HOURS.match(hours.strip())
     if match is None:
         raise ValueError(f"{hours!r} is not a span of hours such as '16:30-00:30' (UTC)")
@@ -182,8 +182,10 @@ def _cards(provider: str, model: str, rates: Sequence[OwnRate]) -> tuple[RateCar
         for other in cards[:i]:
             if card.service == other.service and _overlap(card, other):
                 raise PriceError(
-                    f"[[rates]] {model!r}", f"two {card.service} prices, {other.validity()} and {card.validity()}",
-                    "one price for a day", "set valid_from and valid_to so that the spans don't overlap",
+                    f"[[rates]] {model!r}",
+                    f"two {card.service} prices, {other.validity()} and {card.validity()}",
+                    "one price for a day",
+                    "set valid_from and valid_to so that the spans don't overlap",
                 )
     return tuple(sorted(cards, key=lambda card: (card.service, card.valid_from or date.min)))
 
@@ -206,7 +208,9 @@ def _card(provider: str, model: str, rates: Sequence[OwnRate]) -> RateCard:
     always = by_hours.pop(None, [])
     if not any(rate.above_prompt_tok == 0 for rate in always):
         raise PriceError(
-            where, "no table without hours_utc and above_prompt_tok", "a price for the shortest prompt at any hour",
+            where,
+            "no table without hours_utc and above_prompt_tok",
+            "a price for the shortest prompt at any hour",
             "add that table; the others then name only what differs",
         )
     windows = [Window(*minutes_utc(hours), _tiers([*always, *group])) for hours, group in by_hours.items() if hours]

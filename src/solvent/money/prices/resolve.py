@@ -93,9 +93,17 @@ class Shelf:
 
     def sellers(self, name_key: str) -> Iterable[str]:
         """Providers with a priced listing of this key."""
-        for provider, shelf in self.by_key.items():
-            if name_key in shelf and self.prices.cards(shelf[name_key]):
-                yield provider
+        for listing in self._by_key.get(name_key, ()):
+            if self.prices.cards(listing):
+                yield listing.provider
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, Sequence[Listing]]:
+        listings: dict[str, list[Listing]] = {}
+        for shelf in self.by_key.values():
+            for name_key, listing in shelf.items():
+                listings.setdefault(name_key, []).append(listing)
+        return listings
 
     def names(self, provider: str | None) -> Iterable[str]:
         if provider is not None:
