@@ -68,7 +68,7 @@ def test_validity_is_half_open() -> None:
 def test_ladders_merge() -> None:
     merged = tiers_of({"a": ((0, Decimal(1)), (10, Decimal(2))), "b": ((0, Decimal(3)), (20, Decimal(4)))})
     assert [(t.above_prompt_tok, dict(t.prices)) for t in merged] == [
-        (0, {"a": 1, "b": 3}),
-        (10, {"a": 2, "b": 3}),
-        (20, {"a": 2, "b": 4}),
+        (0, {"a": Decimal(1), "b": Decimal(3)}),
+        (10, {"a": Decimal(2), "b": Decimal(3)}),
+        (20, {"a": Decimal(2), "b": Decimal(4)}),
     ]
