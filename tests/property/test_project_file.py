@@ -236,7 +236,15 @@ def test_every_hostile_value_at_every_place_of_a_good_file() -> None:
 
 def test_a_text_that_is_no_toml_or_too_deep_or_holds_endless_numbers(tmp_path: Path) -> None:
     path = tmp_path / "solvent.toml"
-    for text in (b"a = [" * 3_000, b"\xff", b"a = ", b"a = " + b"9" * 5_000, b"a = " + b"[" * 90 + b"]" * 90, b"\x00"):
+    for text in (
+        b"a = [" * 3_000,
+        b"\xff",
+        b"a = ",
+        b"a = " + b"9" * 5_000,
+        b"a = 1e" + b"9" * 30,
+        b"a = " + b"[" * 90 + b"]" * 90,
+        b"\x00",
+    ):
         path.write_bytes(text)
         with pytest.raises(ProjectError):
             load(path)

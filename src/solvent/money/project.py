@@ -184,8 +184,9 @@ def load(path: Path | None) -> LoadedProject:
         raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
     except OSError as error:
         raise ProjectError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, an integer too long to read, nested too deep
-        raise ProjectError(str(path), f"not TOML: {error}") from None
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        # Besides bad syntax: not UTF-8, nested too deep, an integer or exponent too long to read.
+        raise ProjectError(str(path), f"not TOML: {str(error)[:200] or type(error).__name__}") from None
     return parse(raw, path)
 
 
