@@ -11,7 +11,7 @@ Enter at `Part`, then `merge`, then `settle`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,18 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 from solvent.money.usage.relation import DIMENSIONS, Relation, literal, one_row
-from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES
+from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, MAX_COUNT, bucket_limit
 
 if TYPE_CHECKING:
     import duckdb
 
 Hashes = npt.NDArray[np.uint64]
+Edges = tuple[int, ...]
+Model = tuple[str | None, str]
 
 # Rows whose id hashes are held and sorted at once: 16M × 8 B, and DuckDB's own copy.
 HASHES_AT_ONCE = 16_000_000
 # Below this many customers, resampling customers says nothing; time blocks are resampled instead.
 MIN_CUSTOMERS_TO_RESAMPLE = 10
 BLOCK_S = 300
+# Rows in which models are looked for before the scan; a model that isn't among them gets the whole grid.
+ROWS_SAMPLED, MODELS_AT_MOST = 100_000, 200
 
 
 def _last_resort(name: str) -> str:
@@ -61,14 +65,23 @@ KEYS: tuple[str, ...] = tuple(KEY_TYPES)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where prices can change: context lengths and minutes of the UTC day (see `Catalogue.boundaries`)."""
+    """Where prices can change: context lengths and minutes of the UTC day (see `Catalogue.boundaries`).
+
+    of_model: (provider, model) → the prompt_tok and minutes at which that model's price changes, some of those above.
+    A model keeps to its own: a slot or tier that doesn't touch its price would only split its cells.
+    """
 
     prompt_tok: tuple[int, ...] = ()
     minutes: tuple[int, ...] = ()
+    of_model: Callable[[str | None, str], tuple[Edges, Edges]] | None = field(default=None, compare=False)
 
     def hourly(self) -> Grid:
         """The grid with a slot for every hour too, so that a short log can be shown hour by hour."""
         return Grid(self.prompt_tok, tuple(sorted({*self.minutes, *range(60, 1440, 60)})))
+
+    def is_hourly(self) -> bool:
+        """Whether every slot lies within one hour."""
+        return {*range(60, 1440, 60)} <= {*self.minutes}
 
     def minute(self, slot: int) -> int:
         """The first minute of a slot; the prices are the same through all of it."""
@@ -91,8 +104,9 @@ class Grouping:
 class Partial:
     """What one part of a log comes to; tables live in the connection under `name`_….
 
-    Tables: cells (KEYS, n, buckets), contested (canonical rows), outputs (distinct keys), times (gap rule),
-    blocks (sums per BLOCK_S), prefixes (blocks of prompts and how often each was read).
+    Views: cells (KEYS, n, buckets; a key may stand in several rows), contested (canonical rows), outputs (keys, n),
+    times (gap rule).   Tables: blocks (sums per BLOCK_S), prefixes (blocks of prompts, how often each was read).
+    Views fill in the buckets that the log doesn't have: zeros that were stored once took most of the memory.
     """
 
     name: str
@@ -101,6 +115,7 @@ class Partial:
     first: datetime | None = None
     last: datetime | None = None
     n_without_id: int = 0
+    buckets: tuple[str, ...] = ()
 
 
 class Part:
@@ -132,17 +147,20 @@ class Part:
 
     def partial(self, name: str, contested: Hashes) -> Partial:
         """Sums the part; rows whose id hash is in `contested` are handed over instead."""
-        result = Partial(name)
+        result = Partial(name, buckets=self.relation.buckets)
         kept = f"({self.relation.sql})"
-        rows = canonical(self.relation, f"(SELECT * FROM {kept} WHERE problem IS NULL)")
-        clash = "false"
+        clash = ""
         if contested.size:
             self.con.register("contested_hashes", {"h": contested})
             self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_hashes AS SELECT h FROM contested_hashes")
             self.con.unregister("contested_hashes")
             clash = f"request_id IS NOT NULL AND hash(request_id) IN (SELECT h FROM {name}_hashes)"
             kept = f"(SELECT * FROM {kept} WHERE problem IS NOT NULL OR NOT ({clash}))"
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_contested AS SELECT * FROM {rows} WHERE {clash}")
+        where = f"problem IS NULL AND {clash}" if clash else "false"
+        self.con.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name}_clashing AS SELECT * FROM ({self.relation.sql}) WHERE {where}"
+        )
+        _view(self.con, f"{name}_contested", f"SELECT * FROM {canonical(self.relation, f'{name}_clashing')}")
         sum_rows(self.con, self.relation, kept, result, self.grid, self.grouping)
         return result
 
@@ -181,7 +199,9 @@ def canonical(relation: Relation, source: str) -> str:
 def full_relation(sql: str, buckets: tuple[str, ...] = BUCKET_NAMES, *, prefixes: bool = True) -> Relation:
     """A relation over rows that already have every canonical column, none of them rejected."""
     sql = f"SELECT *, CAST(NULL AS VARCHAR) AS problem FROM ({sql})"
-    return Relation(sql, DIMENSIONS, {}, buckets, has_request_id=True, has_output_id=True, has_prefix_blocks=prefixes)
+    return Relation(
+        sql, DIMENSIONS, {}, buckets, has_request_id=True, has_output_id=True, has_prefix_blocks=prefixes, columnar=True
+    )
 
 
 def sum_rows(
@@ -192,35 +212,60 @@ def sum_rows(
     _sum_cells(con, relation, rows, name, grid)
     row = one_row(
         con,
-        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw WHERE problem IS NULL",
+        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw"
+        " WHERE problem IS NULL",
     )
     result.n_accepted, result.first, result.last, result.n_without_id = int(row[0]), row[1], row[2], int(row[3])
     rejected = con.execute(f"SELECT problem, sum(n) FROM {name}_raw WHERE problem IS NOT NULL GROUP BY 1").fetchall()
     result.rejected = {problem: int(n) for problem, n in rejected}
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT * EXCLUDE (problem, first, last, without_id)"
-        f" FROM {name}_raw WHERE problem IS NULL"
-    )
-    con.execute(f"DROP TABLE {name}_raw")
     accepted = f"(SELECT * FROM {rows} WHERE problem IS NULL)"
     _group_outputs(con, relation, accepted, name, grouping)
     _sum_blocks(con, relation, accepted, name, grid)
     _sum_prefixes(con, relation, accepted, name)
 
 
-def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
-    """Key → SQL over a canonical row; constants are literals and cost the scan nothing."""
-    keys = {
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Models of a relation, as (provider, model). complete: there are no others; else they are those of a sample."""
+
+    found: tuple[Model, ...] = ()
+    complete: bool = False
+
+
+def _models(con: duckdb.DuckDBPyConnection, relation: Relation) -> Models:
+    """The models, all of them where a column can be read alone, else those of the first rows."""
+    names = _dimensions(relation)
+    rows = f"SELECT {names['provider']} AS p, {names['model']} AS m FROM ({relation.sql})"
+    rows += "" if relation.columnar else f" LIMIT {ROWS_SAMPLED}"
+    found = con.execute(f"SELECT DISTINCT p, m FROM ({rows}) ORDER BY ALL LIMIT {MODELS_AT_MOST}").fetchall()
+    complete = relation.columnar and len(found) < MODELS_AT_MOST
+    return Models(tuple((provider, model) for provider, model in found if model is not None), complete)
+
+
+def _dimensions(relation: Relation) -> dict[str, str]:
+    """Dimension → SQL over a canonical row; constants are literals and cost the scan nothing."""
+    return {
         d: d if d in relation.dimensions else f"CAST({literal(relation.constants.get(d))} AS VARCHAR)"
         for d in DIMENSIONS
     }
+
+
+def _keys(relation: Relation, grid: Grid, models: Models) -> dict[str, str]:
+    """Key → SQL over a canonical row."""
+    keys = _dimensions(relation)
     keys["day"] = 'CAST("at" AS DATE)'
+    by_tier: dict[Edges, list[Model]] = {}
+    by_slot: dict[Edges, list[Model]] = {}
+    if grid.of_model is not None:
+        for model in models.found:
+            tiers, slots = grid.of_model(*model)
+            by_tier.setdefault(tiers, []).append(model)
+            by_slot.setdefault(slots, []).append(model)
+    complete = models.complete and grid.of_model is not None
+    prompt = " + ".join(b for b in relation.buckets if BUCKET_BY_NAME[b].prompt) or "0"
     minute = '(hour("at") * 60 + minute("at"))'
-    slots = " ".join(f"WHEN {minute} < {m} THEN {i}" for i, m in enumerate(grid.minutes))
-    keys["slot"] = f"CAST(CASE {slots} ELSE {len(grid.minutes)} END AS SMALLINT)" if slots else "CAST(0 AS SMALLINT)"
-    prompt = " + ".join(b for b in relation.buckets if BUCKET_BY_NAME[b].prompt)
-    tiers = " ".join(f"WHEN {prompt} <= {t} THEN {i}" for i, t in enumerate(grid.prompt_tok)) if prompt else ""
-    keys["tier"] = f"CAST(CASE {tiers} ELSE {len(grid.prompt_tok)} END AS SMALLINT)" if tiers else "CAST(0 AS SMALLINT)"
+    keys["slot"] = _step_by_model(_Steps(minute, "<", grid.minutes), keys, by_slot, complete)
+    keys["tier"] = _step_by_model(_Steps(f"({prompt})", "<=", grid.prompt_tok), keys, by_tier, complete)
     bits = " + ".join(
         f"CAST({' + '.join(used)} > 0 AS INTEGER) * {1 << i}"
         for i, family in enumerate(FAMILIES.values())
@@ -230,22 +275,78 @@ def _keys(relation: Relation, grid: Grid) -> dict[str, str]:
     return keys
 
 
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Steps of a value on a grid: number 0 where `value below grid[0]`, and so on. Fewer edges keep the numbers."""
+
+    value: str
+    below: str
+    grid: Edges
+
+    def sql(self, edges: Edges) -> str:
+        numbers = [0, *(self.grid.index(edge) + 1 for edge in edges)]
+        cases = " ".join(
+            f"WHEN {self.value} {self.below} {edge} THEN {n}" for edge, n in zip(edges, numbers, strict=False)
+        )
+        return f"CASE {cases} ELSE {numbers[-1]} END" if cases else "0"
+
+
+def _step_by_model(
+    steps: _Steps, keys: Mapping[str, str], by_edges: Mapping[Edges, Sequence[Model]], complete: bool
+) -> str:
+    """The step of each row by the edges of its model; a model that wasn't found takes the whole grid."""
+    own = {edges: models for edges, models in by_edges.items() if set(edges) <= set(steps.grid)}
+    complete = complete and len(own) == len(by_edges)
+    whole = "0" if complete else steps.sql(steps.grid)
+    if complete:
+        own.pop((), None)
+    cases = [f"WHEN {_is_one_of(keys, models)} THEN {steps.sql(edges)}" for edges, models in own.items()]
+    first = min((edges[0] for edges in own if edges), default=None) if complete else next(iter(steps.grid), None)
+    if cases and first is not None:
+        # Most rows lie below every edge: no name is compared for them.
+        cases.insert(0, f"WHEN {steps.value} {steps.below} {first} THEN 0")
+    return f"CAST({f'CASE {{}} ELSE {whole} END'.format(' '.join(cases)) if cases else whole} AS SMALLINT)"
+
+
+def _is_one_of(keys: Mapping[str, str], models: Sequence[Model]) -> str:
+    by_provider: dict[str | None, list[str]] = {}
+    for provider, model in models:
+        by_provider.setdefault(provider, []).append(model)
+    provider_is, model_in = f"{keys['provider']} IS NOT DISTINCT FROM", f"{keys['model']} IN"
+    return " OR ".join(
+        f"({provider_is} {literal(provider)} AND {model_in} ({', '.join(map(literal, names))}))"
+        for provider, names in by_provider.items()
+    )
+
+
 def _sum_cells(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
-    keys = _keys(relation, grid)
+    keys = _keys(relation, grid, _models(con, relation) if grid.of_model else Models())
     fixed = {k for k, sql in keys.items() if k in DIMENSIONS and k not in relation.dimensions}
     varying = [k for k in KEYS if k not in fixed]
-    sums = ", ".join(f"sum({b}) AS {b}" for b in relation.buckets)
+    sums = ", ".join(f"CAST({_sum(b)} AS HUGEINT) AS {b}" for b in relation.buckets)
     without = "count(*) - count(request_id)" if relation.has_request_id else "count(*)"
+    # Counts of a rejected row may be anything, too large to be added among them.
+    counted = {k: f"CASE WHEN problem IS NULL THEN {keys[k]} END" for k in ("slot", "tier", "mask")}
+    picked = ", ".join(f"{counted.get(k, keys[k])} AS {k}" for k in varying)
     inner = (
-        f'SELECT problem, {", ".join(f"CASE WHEN problem IS NULL THEN {keys[k]} END AS {k}" for k in varying)}, count(*) AS n, min("at") AS first, max("at") AS last,'
-        f" {without} AS without_id, {sums} FROM {rows} GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}"
+        f'SELECT problem, {picked}, count(*) AS n, min("at") AS first, max("at") AS last,'
+        f" {without} AS without_id, {sums} FROM {rows}"
+        f" GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}"
     )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_raw AS {inner}")
     outer = [f"{keys[k]} AS {k}" if k in fixed else k for k in KEYS]
-    outer += ["n", "problem", "first", "last", "without_id"]
-    outer += [
-        f"CAST({b} AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES
-    ]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_raw AS SELECT {', '.join(outer)} FROM ({inner})")
+    outer += ["n", *(b if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}" for b in BUCKET_NAMES)]
+    _view(con, f"{name}_cells", f"SELECT {', '.join(outer)} FROM {name}_raw WHERE problem IS NULL")
+
+
+def _sum(bucket: str) -> str:
+    """The exact sum of a bucket. Where no log can overflow 63 bits (9.2e10 rows of MAX_COUNT each), the sum that
+    doesn't watch for it: it takes a fifth off the scan. Rows with a problem may wrap; their sums aren't read."""
+    return f"sum_no_overflow({bucket})" if bucket_limit(bucket) <= MAX_COUNT else f"sum({bucket})"
+
+
+def _view(con: duckdb.DuckDBPyConnection, name: str, sql: str) -> None:
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
 
 
 def _group_outputs(
@@ -255,8 +356,8 @@ def _group_outputs(
     dims = ", ".join(DIMENSIONS)
     empty = "" if grouping.by_id else "LIMIT 0"
     con.execute(
-        f'CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {dims}, CAST("at" AS DATE) AS day, output_id, count(*) AS n'
-        f" FROM {full} GROUP BY ALL {empty}"
+        f'CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {dims}, CAST("at" AS DATE) AS day, output_id,'
+        f" count(*) AS n FROM {full} GROUP BY ALL {empty}"
     )
     empty = "" if grouping.gap_s else "LIMIT 0"
     con.execute(f'CREATE OR REPLACE TEMP TABLE {name}_times AS SELECT {dims}, "at" FROM {full} {empty}')
@@ -270,15 +371,16 @@ def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, n
         f" SELECT customer FROM {name}_contested)",
     )
     few = n_customers < MIN_CUSTOMERS_TO_RESAMPLE
-    keys = _keys(relation, grid)
+    keys = _keys(relation, grid, Models())
     picked = ", ".join(f"{keys[k]} AS {k}" for k in KEYS if k not in ("customer", "feature"))
     sums = ", ".join(
         f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}"
         for b in BUCKET_NAMES
     )
     con.execute(
-        f'CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {picked}, epoch_us("at") // {BLOCK_S * 1_000_000} AS block,'
-        f" count(*) AS n, {sums} FROM {rows} {'' if few else 'WHERE false'} GROUP BY ALL"
+        f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {picked},"
+        f' epoch_us("at") // {BLOCK_S * 1_000_000} AS block, count(*) AS n, {sums}'
+        f" FROM {rows} {'' if few else 'WHERE false'} GROUP BY ALL"
     )
 
 
@@ -305,25 +407,20 @@ def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]
     def union(kind: str) -> str:
         return "(" + " UNION ALL ".join(f"SELECT * FROM {p.name}_{kind}" for p in parts) + ")"
 
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_cells AS SELECT {', '.join(KEYS)}, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('cells')} GROUP BY ALL"
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_blocks AS SELECT {block_keys}, block, CAST(sum(n) AS BIGINT) AS n, {buckets} FROM {union('blocks')} GROUP BY ALL"
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_outputs AS SELECT {', '.join(DIMENSIONS)}, day, output_id, CAST(sum(n) AS BIGINT) AS n FROM {union('outputs')} GROUP BY ALL"
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_prefixes AS SELECT provider, model, block, CAST(sum(n) AS BIGINT) AS n FROM {union('prefixes')} GROUP BY ALL"
-    )
-    for kind in ("contested", "times"):
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_{kind} AS SELECT * FROM {union(kind)}")
+    for kind in ("cells", "contested", "outputs", "times"):
+        _view(con, f"{name}_{kind}", f"SELECT * FROM {union(kind)}")
+    count = "CAST(sum(n) AS BIGINT) AS n"
+    keys = {"blocks": f"{block_keys}, block", "prefixes": "provider, model, block"}
+    for kind, sums in (("blocks", f"{count}, {buckets}"), ("prefixes", count)):
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name}_{kind} AS SELECT {keys[kind]}, {sums} FROM {union(kind)} GROUP BY ALL"
+        )
     for part in parts:
         result.n_accepted += part.n_accepted
         result.n_without_id += part.n_without_id
         for problem, n in part.rejected.items():
             result.rejected[problem] = result.rejected.get(problem, 0) + n
+    result.buckets = tuple(b for b in BUCKET_NAMES if any(b in part.buckets for part in parts))
     result.first = min((p.first for p in parts if p.first), default=None)
     result.last = max((p.last for p in parts if p.last), default=None)
     return result
@@ -340,23 +437,24 @@ def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, groupin
     n_contested = int(row[0])
     if not n_contested:
         return partial, 0
-    total = " + ".join(BUCKET_NAMES)
-    order = (
-        "output_tok + reasoning_tok DESC, "
-        + f'{total} DESC, "at", '
-        + ", ".join(f"{c} NULLS LAST" for c in (*DIMENSIONS, "output_id", *BUCKET_NAMES, "prefix_blocks"))
+    buckets = partial.buckets
+    total = " + ".join(buckets) or "0"
+    made = " + ".join(b for b in ("output_tok", "reasoning_tok") if b in buckets) or "0"
+    texts = (*DIMENSIONS, "output_id")
+    order = f'{made} DESC, {total} DESC, "at", ' + ", ".join(
+        f"{c} NULLS LAST" for c in (*texts, *buckets, "prefix_blocks")
     )
     won = f"{name}_won"
+    picked = ", ".join(('"at"', "request_id", *texts, *buckets, "prefix_blocks"))
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT * FROM {name}_contested"
+        f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT {picked} FROM {name}_contested"
         f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1"
     )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {won}_contested AS SELECT * FROM {name}_contested LIMIT 0")
-    winners = Partial(won)
-    relation = full_relation(f"SELECT * FROM {won}_rows")
+    none_left = f"SELECT * FROM {name}_contested WHERE false"
+    _view(con, f"{won}_contested", none_left)
+    winners = Partial(won, buckets=buckets)
+    relation = full_relation(f"SELECT * FROM {won}_rows", buckets)
     sum_rows(con, relation, f"({relation.sql})", winners, grid, grouping)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_settled_contested AS SELECT * FROM {name}_contested LIMIT 0")
-    con.execute(f"DROP TABLE {name}_contested")
-    con.execute(f"CREATE TEMP TABLE {name}_contested AS SELECT * FROM {name}_settled_contested")
     merged = merge(con, f"{name}_settled", [partial, winners])
+    _view(con, f"{merged.name}_contested", none_left)
     return merged, n_contested - winners.n_accepted

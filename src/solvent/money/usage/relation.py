@@ -21,6 +21,7 @@ class Relation:
     """sql: SELECT of `at`, the varying dimensions, the buckets, `problem` (NULL where the row counts)
     and, where the log has them, `request_id`, `output_id`, `prefix_blocks`.
     dimensions: those that vary.   constants: the rest, each with its value (None: unknown).
+    columnar: one column can be read without the others (Parquet, a table).
     buckets: those that the query has; every other bucket is zero because the log has no such thing.
     """
 
@@ -31,6 +32,7 @@ class Relation:
     has_request_id: bool = False
     has_output_id: bool = False
     has_prefix_blocks: bool = False
+    columnar: bool = False
 
 
 def literal(value: str | int | float | None) -> str:

@@ -147,6 +147,7 @@ class FlatLog:
             has_request_id="request_id" in columns,
             has_output_id="output_id" in columns,
             has_prefix_blocks="prefix_blocks" in columns,
+            columnar=self.kind == "parquet",
         )
 
     def _canonical(self, scan: str, keep: tuple[str, ...]) -> str:
