@@ -56,12 +56,8 @@ def _day(text: str | None) -> date | None:
 
 def _catalogue(project: Path | None, as_of: date | None) -> Any:
     """The catalogue of the project file, or of the defaults where there is none."""
-    from solvent.money.prices.catalogue import load
-    from solvent.money.prices.own import read_files
-    from solvent.money.project import load as load_project
+    from solvent.money.project import load
+    from solvent.money.project_catalogue import catalogue_of
 
     default = Path("solvent.toml")
-    loaded = load_project(project or (default if default.is_file() else None))
-    prices = loaded.project.prices
-    own = (*loaded.project.rates, *read_files(loaded.folder / name for name in prices.files))
-    return load(prices.prefer, own, as_of, aliases=prices.aliases, default_provider=prices.default_provider)
+    return catalogue_of(load(project or (default if default.is_file() else None)), as_of)

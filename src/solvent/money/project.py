@@ -9,10 +9,9 @@ Enter at `load` (a file) or `Project()` (all defaults).
 from __future__ import annotations
 
 import re
-import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -22,11 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from solvent.errors import ProjectError
 from solvent.money.prices.offer import Offer
 from solvent.money.prices.own import OwnRate
-from solvent.money.revenue.model import MAX_PLACES, Amount, Costs, RevenueModel, single_subscription
+from solvent.money.revenue.model import Amount, Costs, RevenueModel, single_subscription
+from solvent.money.toml_file import read_toml, refuse_endless
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
-MAX_EXPONENT = 18
+EXACT_DIGITS = 500
 MAX_GAP_MINUTES = 10 * 366 * 24 * 60
 SUBSCRIPTION_POLICY = (
     "Use whose list price is above the subscription's is insolvent territory for whoever sells it, "
@@ -163,10 +163,16 @@ class LoadedProject:
     project: Project
     path: Path | None
     folder: Path
-    conversions: tuple[str, ...] = ()
+    conversions: list[str] = field(default_factory=list)
+    currencies: dict[str, Currency] = field(default_factory=dict)
 
     def source(self) -> str:
         return self.path.name if self.path else "defaults"
+
+    def in_usd(self, raw: dict[str, Any], path: Path) -> dict[str, Any]:
+        """The tables of another file that this project names, their money converted at this project's rates."""
+        converted: dict[str, Any] = _in_usd(raw, self.currencies, path, "", self.conversions)
+        return converted
 
 
 def load(path: Path | None) -> LoadedProject:
@@ -176,18 +182,7 @@ def load(path: Path | None) -> LoadedProject:
     """
     if path is None:
         return LoadedProject(Project(), None, Path.cwd())
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ProjectError(
-                str(path), f"{path.stat().st_size} bytes", f"a project file of at most {MAX_BYTES} bytes"
-            )
-        raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
-    except OSError as error:
-        raise ProjectError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
-    except (ValueError, RecursionError, ArithmeticError) as error:
-        # Besides bad syntax: not UTF-8, nested too deep, an integer or exponent too long to read.
-        raise ProjectError(str(path), f"not TOML: {str(error)[:200] or type(error).__name__}") from None
-    return parse(raw, path)
+    return parse(read_toml(path, ProjectError, MAX_BYTES), path)
 
 
 def subscription_project(usd_per_month: Decimal) -> LoadedProject:
@@ -201,36 +196,14 @@ def subscription_project(usd_per_month: Decimal) -> LoadedProject:
 def parse(raw: dict[str, Any], path: Path) -> LoadedProject:
     """Checks the parsed TOML of a project file."""
     conversions: list[str] = []
-    endless = endless_numbers(raw)
-    if endless:
-        raise ProjectError(
-            str(path), " | ".join(endless[:20]), f"numbers below 1e{MAX_EXPONENT} with up to {MAX_PLACES} places"
-        )
-    raw = _in_usd(raw, _currencies(raw, path), path, "", conversions)
+    refuse_endless(raw, path, ProjectError)
+    currencies = _currencies(raw, path)
+    raw = _in_usd(raw, currencies, path, "", conversions)
     try:
         project = Project.model_validate(raw)
     except ValidationError as error:
         raise ProjectError(str(path), _validation_text(error)) from None
-    return LoadedProject(project, path, path.resolve().parent, tuple(conversions))
-
-
-def endless_numbers(node: Any, key: str = "") -> list[str]:
-    """Faults of the decimals in parsed TOML that no number here can be: 1e999999999, 1e-999999999, nan, inf.
-
-    To be asked before any of them becomes an integer or a Fraction, which would take forever and fill the memory.
-    """
-    if isinstance(node, dict):
-        return [fault for k, v in node.items() for fault in endless_numbers(v, f"{key}.{k}" if key else str(k))]
-    if isinstance(node, list):
-        return [fault for i, v in enumerate(node) for fault in endless_numbers(v, f"{key}[{i}]")]
-    if isinstance(node, Decimal) and not (node.is_finite() and _plain(node)):
-        return [f"`{key}` is {str(node)[:40]}"]
-    return []
-
-
-def _plain(number: Decimal) -> bool:
-    exponent = number.as_tuple().exponent
-    return number.adjusted() < MAX_EXPONENT and isinstance(exponent, int) and exponent >= -MAX_PLACES
+    return LoadedProject(project, path, path.resolve().parent, conversions, currencies)
 
 
 def _validation_text(error: ValidationError) -> str:
@@ -272,7 +245,9 @@ def _in_usd(node: Any, rates: dict[str, Currency], path: Path, key: str, convers
                     str(path), f"`{key}` is in {code}", "a [[currency]] table that gives its rate in USD"
                 )
             rate = rates[code]
-            usd = amount * rate.usd
+            with localcontext() as context:
+                context.prec = EXACT_DIGITS
+                usd = amount * rate.usd
             conversions.append(f"{key}: {node} = {usd} USD at {rate.usd} USD/{code} of {rate.date} ({rate.source})")
             return usd
     return node

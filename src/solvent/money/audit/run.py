@@ -28,9 +28,8 @@ from solvent.money.audit.span import covered
 from solvent.money.audit.statement import Audit, Parts, customer_usage
 from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals
 from solvent.money.prices.catalogue import Catalogue
-from solvent.money.prices.catalogue import load as load_catalogue
-from solvent.money.prices.own import read_files
 from solvent.money.project import LoadedProject, Project
+from solvent.money.project_catalogue import catalogue_of
 from solvent.money.revenue.attribute import attribute
 from solvent.money.revenue.lines import Attribution, Span
 from solvent.money.revenue.value import customer_value
@@ -83,7 +82,8 @@ def run_audit(
     Raises: Incomplete where rows can't be read or priced; LogError, PriceError, RevenueError, ProjectError.
     """
     project = loaded.project
-    catalogue, grid = catalogue_of(loaded, options.as_of)
+    catalogue = catalogue_of(loaded, options.as_of)
+    grid = grid_of(catalogue)
     with connection(options.threads) as con:
         intake = take_in(con, paths, Reading(project.log, project.output, grid, options.format), progress)
         if intake.accepted == 0 and not intake.rejected:
@@ -153,15 +153,10 @@ def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None
     return attribute(project.revenue, project.costs, usage, span, loaded.folder)
 
 
-def catalogue_of(loaded: LoadedProject, as_of: date | None) -> tuple[Catalogue, Grid]:
-    """The catalogue that a project asks for, its own rates included, and the grid on which prices can change."""
-    prices = loaded.project.prices
-    own = (*loaded.project.rates, *read_files(loaded.folder / name for name in prices.files))
-    catalogue = load_catalogue(
-        prices.prefer, own, as_of, aliases=prices.aliases, default_provider=prices.default_provider
-    )
+def grid_of(catalogue: Catalogue) -> Grid:
+    """The grid on which the prices of a catalogue can change."""
     boundaries = catalogue.boundaries()
-    return catalogue, Grid(boundaries.prompt_tok, boundaries.minutes)
+    return Grid(boundaries.prompt_tok, boundaries.minutes, catalogue.changes)
 
 
 def output_rule(project: Project) -> OutputRule:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solvent.money.audit.pricing import price_cells
-from solvent.money.audit.run import catalogue_of, connection
+from solvent.money.audit.run import connection, grid_of
 from solvent.money.audit.totals import totals
 from solvent.money.project import LoadedProject
+from solvent.money.project_catalogue import catalogue_of
 from solvent.money.usage.intake import Intake, Reading, take_in
 from solvent.money.usage.locate import NO_DAY
 from solvent.money.usage.relation import one_row
@@ -81,7 +82,8 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
     Raises: LogError where nothing is there or nothing is recognised.
     """
     project = loaded.project
-    catalogue, grid = catalogue_of(loaded, None)
+    catalogue = catalogue_of(loaded, None)
+    grid = grid_of(catalogue)
     with connection() as con:
         intake = take_in(con, paths, Reading(project.log, project.output, grid, format_name), progress)
         timeless = [

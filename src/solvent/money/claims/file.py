@@ -8,7 +8,6 @@ Enter at `load`.
 from __future__ import annotations
 
 import datetime
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from solvent.errors import ClaimsError
 from solvent.money.claims import expression, units
 from solvent.money.claims.stated import Stated, Tolerance, Unreadable, read, written
+from solvent.money.toml_file import read_toml
 
 SCHEMA = "solvent.claims/1"
 MAX_BYTES, MAX_CLAIMS, MAX_RELATIONS, MAX_VARIANTS = 256 << 10, 100, 100, 24
@@ -144,19 +144,7 @@ class ClaimsFile:
 
 def load(path: Path) -> ClaimsFile:
     """Reads and checks a claims file. Raises: ClaimsError naming the file, the key and what was expected."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ClaimsError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
-    if len(content) > MAX_BYTES:
-        raise ClaimsError(str(path), f"more than {MAX_BYTES} bytes", "a claims file of at most that size")
-    try:
-        raw = tomllib.loads(content.decode("utf-8"), parse_float=Decimal)
-    except (ValueError, RecursionError, ArithmeticError) as error:
-        # Besides bad syntax: bytes that aren't UTF-8, arrays nested without end, numbers no decimal can hold.
-        raise ClaimsError(str(path), f"not TOML: {str(error)[:200] or type(error).__name__}") from None
-    return parse(raw, str(path))
+    return parse(read_toml(path, ClaimsError, MAX_BYTES), str(path))
 
 
 def parse(raw: dict[str, Any], where: str) -> ClaimsFile:

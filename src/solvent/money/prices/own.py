@@ -9,12 +9,11 @@ Enter at `OwnRate` and `read_file`; `cards` makes the rate cards. The keys are i
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -32,11 +31,13 @@ from solvent.money.prices.card import (
     tiers_of,
 )
 from solvent.money.prices.names import provider_id
+from solvent.money.toml_file import read_toml, refuse_endless
 from solvent.records import PRICE_KEYS
 
 Usd = Annotated[Decimal, Field(ge=0, le=10**9, max_digits=40, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 _HOURS = re.compile(r"^([01]\d|2[0-4]):([0-5]\d)\s*[-–]\s*([01]\d|2[0-4]):([0-5]\d)$")
+Converter = Callable[[dict[str, Any], Path], dict[str, Any]]
 NAME = "own"
 ANY_PROVIDER = "*"
 MAX_BYTES = 16 << 20
@@ -115,21 +116,16 @@ def minutes_utc(hours: str) -> tuple[int, int]:
     return start % MINUTES_PER_DAY, end % MINUTES_PER_DAY
 
 
-def read_files(paths: Iterable[Path]) -> tuple[OwnRate, ...]:
-    """The `[[rates]]` tables of TOML files, in order.
+def read_files(paths: Iterable[Path], in_usd: Converter = lambda raw, path: raw) -> tuple[OwnRate, ...]:
+    """The `[[rates]]` tables of TOML files, in order. in_usd: turns their money of other currencies into dollars.
 
     Raises: PriceError naming the file, the table and key, what was found and what was expected.
     """
     rates: list[OwnRate] = []
     for path in paths:
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise PriceError(str(path), f"{path.stat().st_size} bytes", f"at most {MAX_BYTES} bytes of prices")
-            raw = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
-        except OSError as error:
-            raise PriceError(str(path), f"can't be read ({error.strerror})", fix="name an existing file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PriceError(str(path), f"not TOML: {error}") from None
+        raw = read_toml(path, PriceError, MAX_BYTES)
+        refuse_endless(raw, path, PriceError)
+        raw = in_usd(raw, path)
         tables = raw.pop("rates", [])
         if raw or not isinstance(tables, list):
             found = f"`{next(iter(raw))}`" if raw else "`rates` that is not a list of tables"

@@ -14,6 +14,7 @@ from solvent.errors import PriceError
 from solvent.money.prices.card import Rate, Unpriced
 from solvent.money.prices.catalogue import Catalogue, load
 from solvent.money.prices.own import OwnRate, minutes_utc, price_list, read_files
+from solvent.money.project import load as load_project
 from solvent.records import PRICE_KEYS
 
 DAY = date(2026, 3, 2)  # a Monday
@@ -167,3 +168,22 @@ def test_a_broken_file_says_where(tmp_path: Path, text: str, said: str) -> None:
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(PriceError, match="can't be read"):
         read_files([tmp_path / "none.toml"])
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "1e-999999999", "9" * 5000, "nan"])
+def test_numbers_without_end_are_refused_in_one_line(tmp_path: Path, number: str) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(f'[[rates]]\nmodel = "m"\nabove_prompt_tok = {number}\ninput_usd_per_mtok = 1\n')
+    with pytest.raises(PriceError, match="prices.toml"):
+        read_files([file])
+
+
+def test_money_of_other_currencies_is_converted_at_the_projects_rate(tmp_path: Path) -> None:
+    """2 EUR at 1.10 USD/EUR is 2.20 USD; the conversion is written down."""
+    (tmp_path / "prices.toml").write_text('[[rates]]\nmodel = "m"\ninput_usd_per_mtok = "2 EUR"\n')
+    project = tmp_path / "solvent.toml"
+    project.write_text('[[currency]]\ncode = "EUR"\nusd = 1.10\ndate = 2026-11-01\nsource = "bank"\n')
+    loaded = load_project(project)
+    (rate,) = read_files([tmp_path / "prices.toml"], loaded.in_usd)
+    assert rate.prices() == {"input_usd_per_mtok": Decimal("2.20")}
+    assert any("2 EUR" in text for text in loaded.conversions)
