@@ -174,7 +174,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 def test_numbers_without_end_are_refused_in_one_line(tmp_path: Path, number: str) -> None:
     file = tmp_path / "prices.toml"
     file.write_text(f'[[rates]]\nmodel = "m"\nabove_prompt_tok = {number}\ninput_usd_per_mtok = 1\n')
-    with pytest.raises(PriceError, match="prices.toml"):
+    with pytest.raises(PriceError, match=r"prices\.toml"):
         read_files([file])
 
 
