@@ -39,6 +39,7 @@ class Basis:
 
     whole: Total
     money: Money
+    n_customers: int
     customer_costs: Sequence[Fraction]
     customer_margins: Sequence[Fraction]
     cost_method: Method
@@ -76,7 +77,7 @@ class _Maker:
         m = basis.money
         net = None if m.revenue_usd is None else m.revenue_usd - m.refunds_usd
         whole = basis.whole
-        self.cost_usd = whole.cost_usd if whole.n_priced or not whole.n_requests else None
+        self.cost_usd = whole.cost_usd if whole.n_priced or not basis.n_left_out else None
         self.net_usd = net
         self.margin_usd = None
         if net is not None and self.cost_usd is not None:
@@ -136,7 +137,7 @@ class _Maker:
         outputs = whole.n_outputs
         count = int(outputs) if outputs.denominator == 1 else outputs
         self.base("n_outputs", b.output_name.capitalize(), count, "count", b.output_method, b.output_rule)
-        self.base("n_customers", "Customers", len(b.customer_costs), "count", "measured", "request log")
+        self.base("n_customers", "Customers", b.n_customers, "count", "measured", "request log")
 
     def money(self) -> None:
         b, m = self.basis, self.basis.money

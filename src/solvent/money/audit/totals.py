@@ -38,6 +38,11 @@ class Total:
     def n_requests(self) -> int:
         return self.n_priced + self.n_unpriced
 
+    @property
+    def known_cost_usd(self) -> Fraction | None:
+        """cost_usd, or None where nothing of what was asked could be priced: unknown, not zero."""
+        return None if self.n_unpriced and not self.n_priced else self.cost_usd
+
 
 def totals(
     con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], where: str = "true"

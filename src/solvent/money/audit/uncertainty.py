@@ -54,7 +54,7 @@ def _add_revenue(
     columns: dict[str, Array], ratios: Ratios, rows: list[Total], moneys: list[MoneyOf], money: Money
 ) -> None:
     """Revenue, what is taken off it, and who loses; the ratios that need them."""
-    margins = [m.margin_usd(t.cost_usd) for m, t in zip(moneys, rows, strict=True)]
+    margins = [m.margin_usd(t.known_cost_usd) for m, t in zip(moneys, rows, strict=True)]
     columns["revenue"] = _column(m.revenue_usd or 0 for m in moneys)
     columns["deductions"] = _column(m.deductions_usd for m in moneys)
     columns["losing"] = _column(margin is not None and margin < 0 for margin in margins)

@@ -31,31 +31,41 @@ class LeftOut:
     n_rejected: int
     n_rows: int
     n_customers_without_revenue: int = 0
+    n_unknown_keys: int = 0
 
     def text(self) -> str:
+        """What was left out, in words; nothing where everything counts."""
+        texts = []
         parts = []
         if self.n_unpriced:
             parts.append(f"{self.n_unpriced:,} unpriced")
         if self.n_rejected:
             parts.append(f"{self.n_rejected:,} rejected")
-        text = ""
         if parts:
             share = 100 * (self.n_unpriced + self.n_rejected) / self.n_rows
-            text = f"left out: {' and '.join(parts)} of {self.n_rows:,} rows ({share:.2g}%)"
+            percent = f"{share:.2g}" if share < 1 else f"{share:.1f}"
+            texts.append(f"{' and '.join(parts)} of {self.n_rows:,} rows ({percent}%)")
+        if self.n_unknown_keys:
+            texts.append(f"usage under keys that aren't known, {self.n_unknown_keys:,} times")
         if self.n_customers_without_revenue:
-            text += (
-                "; " if text else "left out: "
-            ) + f"revenue of {self.n_customers_without_revenue:,} customers, unknown"
-        return text
+            texts.append(f"revenue of {self.n_customers_without_revenue:,} customers, unknown")
+        return "left out: " + "; ".join(texts) if texts else ""
 
 
-def decide(policy: Policy, cost_per_value: Figure, gross_margin: Figure, left_out: LeftOut) -> dict[str, Any]:
-    """The verdict part of a statement. passed: the policy holds (None where it can't be known)."""
+def decide(
+    policy: Policy, cost_per_value: Figure, gross_margin: Figure, left_out: LeftOut, *, brings_nothing: bool = False
+) -> dict[str, Any]:
+    """The verdict part of a statement. passed: the policy holds (None where it can't be known).
+
+    brings_nothing: customer value is known to be zero while compute isn't, so that no ratio exists.
+    """
     limit = Fraction(policy.max_compute_per_value)
     ratio = None if cost_per_value.value is None else Fraction(cost_per_value.value)
     margin = None if gross_margin.value is None else Fraction(gross_margin.value)
     state, passed = _state(policy, ratio, margin, cost_per_value)
     line = _line(state, ratio, limit, margin, cost_per_value, policy)
+    if brings_nothing:
+        state, passed, line = "insolvent", False, "Compute costs money, and customers bring nothing."
     missing = left_out.text()
     return {
         "state": state,
