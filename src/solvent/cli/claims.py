@@ -25,7 +25,8 @@ def command(
     result = document(check_claims(load(file)))
     result["verdict"] = verdict(result)
     if as_json:
-        json.dump(result, sys.stdout, ensure_ascii=False)
+        # Escaped, so that no text of the file reaches a terminal as a command.
+        json.dump(result, sys.stdout)
         sys.stdout.write("\n")
     else:
         print_claims(result, console_for(sys.stdout))

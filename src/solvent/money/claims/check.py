@@ -96,7 +96,7 @@ def check(file: ClaimsFile, effort: Effort | None = None) -> Result:
 def _read(file: ClaimsFile, reading: Reading, effort: Effort) -> ReadingResult:
     decision = decide(reading.system, reading.box(), reading.wanted(), effort)
     headline = _headline(reading, file.headline, effort)
-    return ReadingResult(reading, _STATES[decision.answer], broken(reading), decision.witness, headline)
+    return ReadingResult(reading, _STATES[decision.answer], broken(reading, effort), decision.witness, headline)
 
 
 def _headline(reading: Reading, name: str | None, effort: Effort) -> Change | None:

@@ -127,11 +127,14 @@ def size_of(stated: Fraction, other: Fraction) -> float | None:
     return abs(math.log10(ratio.numerator) - math.log10(ratio.denominator))
 
 
-def broken(reading: Reading) -> tuple[StatedRelation, ...]:
-    """Relations whose two sides, taken alone at the stated ranges, can't meet."""
+def broken(reading: Reading, effort: Effort) -> tuple[StatedRelation, ...]:
+    """Relations whose two sides, taken alone at the stated ranges, can't meet; as far as the effort reaches."""
     box = reading.box()
     failing = []
     for relation, program in zip(reading.solved(), reading.system.programs, strict=True):
+        if effort.spent():
+            break
+        effort.spend(len(program.steps))
         try:
             program.revise(box)
         except interval.NoValue:
