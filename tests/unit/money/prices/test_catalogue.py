@@ -93,6 +93,11 @@ def test_an_open_model_without_a_provider_needs_one(catalogue: Catalogue) -> Non
     assert refusal(catalogue, None, "gpt-oss-120b").reason == "needs_provider"
 
 
+def test_a_maker_that_lists_no_price_isnt_the_seller(catalogue: Catalogue) -> None:
+    assert refusal(catalogue, None, "meta-llama/Llama-3.3-70B-Instruct").reason == "needs_provider"
+    assert refusal(catalogue, "meta", "Llama-3.3-70B-Instruct").reason == "no_price"
+
+
 def test_the_project_can_say_the_provider() -> None:
     by_default = load(default_provider="fireworks_ai")
     assert rate(by_default, None, "deepseek-r1").card.provider == "fireworks"
@@ -130,6 +135,15 @@ def test_a_service_that_the_first_source_dates_later_comes_from_the_next(catalog
     found = refusal(alone, "openai", "gpt-5", "batch", early)
     assert found.reason == "not_valid_on_day"
     assert "2026-10-14" in found.detail
+
+
+def test_another_providers_price_is_its_standard_price_only() -> None:
+    """genai-prices says that Azure charges what OpenAI does; it doesn't say so of OpenAI's batch prices."""
+    alone = load(("genai-prices",))
+    found = rate(alone, "azure", "gpt-5")
+    assert found.card.provider == "openai"
+    assert "azure charges what openai does" in found.note
+    assert refusal(alone, "azure", "gpt-5", "batch").reason == "no_service_price"
 
 
 def test_dated_prices_change_on_their_day(catalogue: Catalogue) -> None:

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
 from genai_prices.data import providers
-from genai_prices.types import Usage
+from genai_prices.types import (
+    ClauseEquals,
+    ClauseOr,
+    ClauseStartsWith,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TimeOfDateConstraint,
+    Usage,
+)
 
 from solvent.money.prices import genai
 from solvent.money.prices.card import PriceList, Rate, RateCard
@@ -181,6 +192,44 @@ def test_the_matcher_recognises_what_the_package_recognises() -> None:
             assert (found[0] if found else None) == expected, (provider.id, name)
             n_found += expected is not None
     assert n_found > 2_000
+
+
+def test_hours_count_until_a_later_price_begins() -> None:
+    """Of conditional prices the last active one counts: a price that starts after the hours ends them."""
+    monday = date(2026, 6, 1)
+    model = ModelInfo(
+        id="m",
+        match=ClauseEquals("m"),
+        prices=[
+            ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(1))),
+            ConditionalPrice(TimeOfDateConstraint(time(8), time(9)), prices=ModelPrice(input_mtok=Decimal(2))),
+            ConditionalPrice(StartDateConstraint(monday), prices=ModelPrice(input_mtok=Decimal(3))),
+            ConditionalPrice(TimeOfDateConstraint(time(22), time(2)), prices=ModelPrice(input_mtok=Decimal(4))),
+        ],
+    )
+    vendor = Provider(id="p", name="P", api_pattern="", models=[model])
+    cards = genai._cards(genai._Entry("p", model, vendor))
+    for day in (monday - timedelta(days=1), monday):
+        (card,) = (card for card in cards if card.valid_on(day))
+        for hour in range(24):
+            at = datetime(day.year, day.month, day.day, hour, 30, tzinfo=UTC)
+            price = card.rate(hour * 60 + 30, day.isoweekday(), 0).prices["input_usd_per_mtok"]
+            assert price == model.get_prices(at).input_mtok, at
+
+
+def test_the_first_model_that_matches_counts_whatever_its_kind_of_clause() -> None:
+    models = [
+        ModelInfo(id="early", match=ClauseStartsWith("ab")),
+        ModelInfo(id="equal", match=ClauseOr([ClauseEquals("abc"), ClauseEquals("xyz")])),
+        ModelInfo(id="late", match=ClauseStartsWith("x")),
+    ]
+    matcher = genai._Matcher(models)
+    assert [matcher.find(name) for name in ("abc", "xyz", "xy", "q")] == [
+        ("early", False),
+        ("equal", True),
+        ("late", False),
+        None,
+    ]
 
 
 def test_variants_that_are_left_out_are_known() -> None:

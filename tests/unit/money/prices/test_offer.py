@@ -61,6 +61,13 @@ def test_over_capacity_says_how_many_machines() -> None:
     assert "3,600" in str(fault.value)
 
 
+def test_one_token_too_many_is_over_capacity() -> None:
+    box = offer(kind="rented", usd_per_hour=2)
+    assert utilisation(box, 0, 360_000, Fraction(1)) == 1
+    with pytest.raises(PriceError, match="n_machines = 2"):
+        utilisation(box, 0, 360_001, Fraction(1))
+
+
 def test_no_time_at_all() -> None:
     with pytest.raises(PriceError, match="more than 0 hours"):
         utilisation(offer(kind="rented", usd_per_hour=2), 1, 0, Fraction(0))

@@ -127,6 +127,8 @@ def test_own_price_wins_and_says_assumed() -> None:
         [own(hours_utc="01:00-02:00")],
         [own(valid_from="2026-01-01"), own(valid_from="2026-02-01")],
         [own(valid_to="2026-02-01"), own(valid_from="2026-01-31")],
+        [own(valid_from="2026-01-01", valid_to="2026-03-01"), own(valid_from="2026-01-01", valid_to="2026-02-01")],
+        [own(valid_from="2026-01-15", valid_to="2026-01-20"), own(valid_from="2026-01-01", valid_to="2026-02-01")],
     ],
 )
 def test_contradictions_are_refused(rates: list[OwnRate]) -> None:
