@@ -112,7 +112,7 @@ def _show(statement: dict[str, Any], out: list[Path], as_json: bool) -> None:
         write_report(statement, path)
         typer.echo(f"solvent: wrote {path}", err=True)
     if as_json:
-        json.dump(statement, sys.stdout, ensure_ascii=False)
+        json.dump(statement, sys.stdout)
         sys.stdout.write("\n")
         return
     from solvent.report.terminal import console_for, print_statement

@@ -38,7 +38,7 @@ def command(
         found = survey(logs, load(None), format_, tell)
     write_whole(out, project_text(found).encode())
     if as_json:
-        json.dump(found.document(), sys.stdout, ensure_ascii=False)
+        json.dump(found.document(), sys.stdout)
         sys.stdout.write("\n")
         return
     intake = found.intake

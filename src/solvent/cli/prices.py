@@ -39,7 +39,7 @@ def command(
         else model_document(catalogue, provider, model, today, everything)
     )
     if as_json:
-        json.dump(document, sys.stdout, ensure_ascii=False)
+        json.dump(document, sys.stdout)
         sys.stdout.write("\n")
     elif model is None:
         print_summary(document, console_for(sys.stdout), everything)

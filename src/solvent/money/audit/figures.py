@@ -60,6 +60,8 @@ def statement_figures(basis: Basis) -> tuple[Figures, Spread | None]:
     maker = _Maker(figures, basis)
     maker.counts()
     maker.money()
+    maker.value()
+    maker.reliance()
     maker.per_output()
     tail = maker.tail()
     return figures, tail
@@ -142,22 +144,21 @@ class _Maker:
     def money(self) -> None:
         b, m = self.basis, self.basis.money
         self.base("cost_usd", "Compute", self.cost_usd, "usd", b.cost_method, b.cost_source)
-        revenue = self.base("revenue_usd", "Revenue", m.revenue_usd, "usd", m.method, m.source)
-        if m.low_usd is not None and m.revenue_usd is not None:
-            del self.figures.by_id["revenue_usd"]
-            self.figures.add(
-                Figure(
-                    revenue.id,
-                    revenue.label,
-                    m.revenue_usd,
-                    "usd",
-                    m.method,
-                    m.source,
-                    low=m.low_usd,
-                    high=m.high_usd,
-                    level=0.95,
-                )
+        level = 0.95 if m.low_usd is not None else None
+        self.figures.add(
+            Figure(
+                "revenue_usd",
+                "Revenue",
+                m.revenue_usd,
+                "usd",
+                m.method,
+                m.source,
+                low=m.low_usd,
+                high=m.high_usd,
+                level=level,
+                note=self._note("revenue_usd", m.revenue_usd),
             )
+        )
         known = m.revenue_usd is not None
         costs = "solvent.toml [costs]"
         self.base("refunds_usd", "Refunds", m.refunds_usd if known else None, "usd", "assumed", costs)
@@ -179,6 +180,10 @@ class _Maker:
             "margin_usd ÷ (revenue_usd − refunds_usd)",
             ("margin_usd", "revenue_usd", "refunds_usd"),
         )
+
+    def value(self) -> None:
+        """Customer value and the policy's figure."""
+        m = self.basis.money
         if m.value_source == "revenue":
             self.add("customer_value_usd", "Customer value", m.value_usd, "usd", "revenue_usd", ("revenue_usd",))
         else:
@@ -191,7 +196,10 @@ class _Maker:
             "cost_usd ÷ customer_value_usd",
             ("cost_usd", "customer_value_usd"),
         )
-        cost = self.cost_usd
+
+    def reliance(self) -> None:
+        """The pace of compute, and how much of it rests on what."""
+        b, cost = self.basis, self.cost_usd
         self.figures.add(
             Figure(
                 "cost_per_month_usd",

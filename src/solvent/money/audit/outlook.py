@@ -6,7 +6,7 @@ Enter at `add_break_even`, `add_caching`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -26,47 +26,55 @@ def add_break_even(audit: Audit, document: dict[str, Any]) -> None:
         return
     cost = audit.whole.cost_usd
     allowed = Fraction(audit.project.policy.max_compute_per_value) * money.value_usd
-    entries = _Entries(figures, document["break_even"], audit)
+    entries = _Entries(document)
     if money.revenue_usd is not None:
         response = price_response(a.all_lines())
         entries.add(
-            "price_factor_for_zero_margin",
-            "Every price, for a margin of zero",
-            "ratio",
-            Fraction(1),
-            response.factor_for_net(cost + money.other_cost_usd),
-            "(cost_usd + other_cost_usd − what doesn't follow prices) ÷ what does; nobody leaves",
-            ("cost_usd", "other_cost_usd", "revenue_usd"),
+            _Entry(
+                "price_factor_for_zero_margin",
+                "Every price, for a margin of zero",
+                "ratio",
+                Fraction(1),
+                response.factor_for_net(cost + money.other_cost_usd),
+                "(cost_usd + other_cost_usd − what doesn't follow prices) ÷ what does; nobody leaves",
+                ("cost_usd", "other_cost_usd", "revenue_usd"),
+            )
         )
         if money.value_source == "revenue":
             limit = Fraction(audit.project.policy.max_compute_per_value)
             entries.add(
-                "price_factor_for_policy",
-                "Every price, for the policy",
-                "ratio",
-                Fraction(1),
-                response.factor_for_revenue(cost / limit),
-                "(cost_usd ÷ policy limit − what doesn't follow prices) ÷ what does; nobody leaves",
-                ("cost_usd", "revenue_usd"),
+                _Entry(
+                    "price_factor_for_policy",
+                    "Every price, for the policy",
+                    "ratio",
+                    Fraction(1),
+                    response.factor_for_revenue(cost / limit),
+                    "(cost_usd ÷ policy limit − what doesn't follow prices) ÷ what does; nobody leaves",
+                    ("cost_usd", "revenue_usd"),
+                )
             )
         earned = money.revenue_usd - money.refunds_usd - money.fees_usd - money.other_cost_usd
         entries.add(
-            "cost_per_output_for_zero_margin",
-            "Cost per output, for a margin of zero",
-            "usd/output",
-            figures["cost_per_output_usd"].value,
-            target_cost_per_output(earned, audit.whole.n_outputs),
-            "(revenue_usd − refunds_usd − fees_usd − other_cost_usd) ÷ n_outputs",
-            ("revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "n_outputs"),
+            _Entry(
+                "cost_per_output_for_zero_margin",
+                "Cost per output, for a margin of zero",
+                "usd/output",
+                figures["cost_per_output_usd"].value,
+                target_cost_per_output(earned, audit.whole.n_outputs),
+                "(revenue_usd − refunds_usd − fees_usd − other_cost_usd) ÷ n_outputs",
+                ("revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "n_outputs"),
+            )
         )
     entries.add(
-        "cost_per_output_for_policy",
-        "Cost per output, for the policy",
-        "usd/output",
-        figures["cost_per_output_usd"].value,
-        target_cost_per_output(allowed, audit.whole.n_outputs),
-        "policy limit × customer_value_usd ÷ n_outputs",
-        ("customer_value_usd", "n_outputs"),
+        _Entry(
+            "cost_per_output_for_policy",
+            "Cost per output, for the policy",
+            "usd/output",
+            figures["cost_per_output_usd"].value,
+            target_cost_per_output(allowed, audit.whole.n_outputs),
+            "policy limit × customer_value_usd ÷ n_outputs",
+            ("customer_value_usd", "n_outputs"),
+        )
     )
     _add_allowance(audit, entries, allowed)
 
@@ -80,13 +88,15 @@ def _add_allowance(audit: Audit, entries: _Entries, allowed_usd: Fraction) -> No
     cap = output_cap(use, allowed_usd)
     most = max((n for n, _ in use), default=Fraction(0))
     entries.add(
-        "allowance_for_policy",
-        f"Allowance per customer and month, in {audit.project.product.plural()}, for the policy",
-        "outputs/month",
-        most / span.months,
-        None if cap is None else cap / span.months,
-        "the cap on every customer's outputs at which cost_usd meets the policy; outputs beyond it cost nothing",
-        ("cost_usd", "customer_value_usd", "n_outputs"),
+        _Entry(
+            "allowance_for_policy",
+            f"Allowance per customer and month, in {audit.project.product.plural()}, for the policy",
+            "outputs/month",
+            most / span.months,
+            None if cap is None else cap / span.months,
+            "the cap on every customer's outputs at which cost_usd meets the policy; outputs beyond it cost nothing",
+            ("cost_usd", "customer_value_usd", "n_outputs"),
+        )
     )
 
 
@@ -96,29 +106,36 @@ def recurring_only(audit: Audit) -> bool:
     return all(not plan.is_use_based() and all(a.beyond != "charge" for a in plan.allowances) for plan in plans)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One thing that could change: its value now, and the value at which it breaks even (None: unknown)."""
+
+    figure_id: str
+    what: str
+    unit: str
+    now: Number | None
+    at: Fraction | None
+    formula: str
+    inputs: tuple[str, ...]
+
+
 class _Entries:
     """Collects break-even entries; one that isn't known isn't shown."""
 
-    def __init__(self, figures: Figures, entries: list[dict[str, Any]], audit: Audit) -> None:
-        self.figures = figures
-        self.entries = entries
-        self.audit = audit
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.figures: Figures = document["figures"]
+        self.entries: list[dict[str, Any]] = document["break_even"]
 
-    def add(
-        self,
-        figure_id: str,
-        what: str,
-        unit: str,
-        now: Number | None,
-        at: Fraction | None,
-        formula: str = "",
-        inputs: Sequence[str] = (),
-    ) -> None:
-        if at is None:
+    def add(self, entry: _Entry) -> None:
+        if entry.at is None:
             return
-        method = weakest(self.figures[i].method for i in inputs)
-        self.figures.add(Figure(figure_id, what, at, unit, method, "derived", formula, tuple(inputs)))
-        self.entries.append({"what": what, "now": exact_text(now), "at": exact_text(at), "figure": figure_id})
+        method = weakest(self.figures[i].method for i in entry.inputs)
+        self.figures.add(
+            Figure(entry.figure_id, entry.what, entry.at, entry.unit, method, "derived", entry.formula, entry.inputs)
+        )
+        self.entries.append(
+            {"what": entry.what, "now": exact_text(entry.now), "at": exact_text(entry.at), "figure": entry.figure_id}
+        )
 
 
 def add_caching(audit: Audit, document: dict[str, Any]) -> None:

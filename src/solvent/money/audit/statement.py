@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SCHEMA = "solvent.statement/1"
 MAX_DAYS_BY_HOUR = 3
 DIMENSIONS = {"customer": "customers", "feature": "features", "model": "models", "day": "days"}
+TAIL_FIGURES = ("cost_gini", "cvar_loss_usd", "losing_customers_share")
 HEADLINE = (
     "cost_per_value",
     "gross_margin",
@@ -272,65 +273,55 @@ class Audit:
 
     def document(self) -> dict[str, Any]:
         """The statement as JSON-ready fields."""
-        p, intake = self.parts, self.parts.intake
+        p, product = self.parts, self.project.product
         figures, tail = self.figures()
-        left = LeftOut(
-            self.whole.n_unpriced,
-            intake.rejected,
-            intake.rows_in,
-            len(p.attribution.unknown) if p.attribution.lines else 0,
-            intake.problems.n("unknown_key"),
-        )
-        value, cost = figures["customer_value_usd"].value, figures["cost_usd"].value
-        accounting = {
-            "rows_in": intake.rows_in,
-            "priced": self.whole.n_priced,
-            "unpriced": self.whole.n_unpriced,
-            "duplicates": intake.duplicates,
-            "rejected": intake.rejected,
-            "not_requests": intake.not_requests,
-        }
-        accounting["balanced"] = intake.rows_in == sum(
-            accounting[k] for k in ("priced", "unpriced", "duplicates", "rejected")
-        )
-        assert accounting["balanced"], f"rows don't add up: {accounting}"
         return {
             "schema": SCHEMA,
             "version": __version__,
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "product": {
-                "name": self.project.product.name,
-                "output": self.project.product.output,
-                "output_plural": self.project.product.plural(),
-            },
+            "product": {"name": product.name, "output": product.output, "output_plural": product.plural()},
             "by": p.by,
             "span": self._span(),
-            "accounting": accounting,
+            "accounting": self._accounting(),
             "left_out": self._left_out(),
-            "verdict": decide(
-                self.project.policy,
-                figures["cost_per_value"],
-                figures["gross_margin"],
-                left,
-                brings_nothing=value == 0 and bool(cost),
-            ),
+            "verdict": self._verdict(figures),
             "headline": [i for i in HEADLINE if figures[i].value is not None],
             "tables": self.tables(),
             "tail": {
                 "of": "cost",
                 "lorenz": [[exact_text(x, 6), exact_text(y, 6)] for x, y in tail.lorenz] if tail else [],
-                "figures": [
-                    i
-                    for i in figures.by_id
-                    if i.startswith("top_") or i in ("cost_gini", "cvar_loss_usd", "losing_customers_share")
-                ],
+                "figures": [i for i in figures.by_id if i.startswith("top_") or i in TAIL_FIGURES],
             },
             "break_even": [],
             "assumptions": self._assumptions(),
-            "notes": list(intake.notes),
+            "notes": list(p.intake.notes),
             "basis": basis_document(self.basis()),
             "figures": figures,
         }
+
+    def _accounting(self) -> dict[str, int | bool]:
+        """Where every row went; that they add up is checked here, whatever the log."""
+        intake, whole = self.parts.intake, self.whole
+        parts = {
+            "priced": whole.n_priced,
+            "unpriced": whole.n_unpriced,
+            "duplicates": intake.duplicates,
+            "rejected": intake.rejected,
+        }
+        balanced = intake.rows_in == sum(parts.values())
+        assert balanced, f"{intake.rows_in} rows don't add up: {parts}"
+        return {"rows_in": intake.rows_in, **parts, "not_requests": intake.not_requests, "balanced": balanced}
+
+    def _verdict(self, figures: Figures) -> dict[str, Any]:
+        p, intake = self.parts, self.parts.intake
+        unknown = len(p.attribution.unknown) if p.attribution.lines else 0
+        left = LeftOut(
+            self.whole.n_unpriced, intake.rejected, intake.rows_in, unknown, intake.problems.n("unknown_key")
+        )
+        value, cost = figures["customer_value_usd"].value, figures["cost_usd"].value
+        nothing = value == 0 and bool(cost)
+        ratio, margin = figures["cost_per_value"], figures["gross_margin"]
+        return decide(self.project.policy, ratio, margin, left, brings_nothing=nothing)
 
     def _span(self) -> dict[str, Any]:
         span, log = self.parts.span, self.project.log

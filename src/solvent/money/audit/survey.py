@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from solvent.money.audit.pricing import price_cells
+from solvent.money.audit.pricing import Pricing, price_cells
 from solvent.money.audit.run import connection, grid_of
 from solvent.money.audit.totals import totals
 from solvent.money.project import LoadedProject
@@ -20,7 +20,12 @@ from solvent.money.usage.intake import Intake, Reading, take_in
 from solvent.money.usage.locate import NO_DAY
 from solvent.money.usage.relation import one_row
 
+if TYPE_CHECKING:
+    import duckdb
+
 Progress = Callable[[str, float | None], None]
+# Provider, model, requests, and where the price comes from (None: nowhere).
+ModelLine = tuple[str | None, str | None, int, str | None]
 
 
 @dataclass(slots=True)
@@ -40,7 +45,7 @@ class Survey:
     """
 
     intake: Intake
-    models: list[tuple[str | None, str | None, int, str | None]]
+    models: list[ModelLine]
     n_customers: int
     customers: list[str]
     features: list[str]
@@ -81,69 +86,64 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
 
     Raises: LogError where nothing is there or nothing is recognised.
     """
-    project = loaded.project
     catalogue = catalogue_of(loaded, None)
-    grid = grid_of(catalogue)
+    reading = Reading(loaded.project.log, loaded.project.output, grid_of(catalogue), format_name)
     with connection() as con:
-        intake = take_in(con, paths, Reading(project.log, project.output, grid, format_name), progress)
+        intake = take_in(con, paths, reading, progress)
         timeless = [
             Gap(group.detail, group.n, group.fix)
             for group in intake.problems
             if group.kind == "missing_zone" or group.detail == NO_DAY
         ]
         if timeless:
-            constants = (
-                {"at": "2026-01-01T00:00:00Z", **project.log.constants}
-                if any(g.what == NO_DAY for g in timeless)
-                else project.log.constants
-            )
-            told = project.log.model_copy(update={"zone": "UTC", "constants": constants})
-            intake = take_in(con, paths, Reading(told, project.output, grid, format_name), progress)
+            intake = take_in(con, paths, _as_if_in_utc(reading, timeless), progress)
         cells = f"{intake.partial.name}_cells"
-        pricing = price_cells(con, cells, catalogue, intake.grid, project.offers)
-        models: list[tuple[str | None, str | None, int, str | None]] = []
-        unpriced: list[Gap] = []
-        by_model = totals(con, pricing, ("provider", "model", "rate_no", "reason_no"))
-        for (provider, model, rate_no, reason_no), total in sorted(
-            by_model.items(), key=lambda item: (-item[1].n_requests, str(item[0]))
-        ):
-            if reason_no is not None and reason_no >= 0:
-                reason = pricing.reasons[reason_no]
-                unpriced.append(Gap(f"no price: {reason.detail}", total.n_requests, reason.fix))
-                models.append((provider, model, total.n_requests, None))
-            else:
-                used = pricing.rates[rate_no]
-                models.append(
-                    (
-                        provider,
-                        model,
-                        total.n_requests,
-                        used.rate.card.source if used.rate else "a machine of the project",
-                    )
-                )
+        pricing = price_cells(con, cells, catalogue, intake.grid, loaded.project.offers)
+        models, unpriced = _models(con, pricing)
         n_customers, n_nameless = one_row(
             con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}"
         )
-        customers = [
-            row[0]
-            for row in con.execute(
-                f"SELECT customer FROM {cells} WHERE customer IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20"
-            ).fetchall()
-        ]
-        features = [
-            row[0]
-            for row in con.execute(
-                f"SELECT feature FROM {cells} WHERE feature IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20"
-            ).fetchall()
-        ]
+        customers, features = _busiest(con, cells, "customer"), _busiest(con, cells, "feature")
     found = Survey(intake, _merged(models), int(n_customers), customers, features, timeless)
     found.gaps = _gaps(found, loaded, _merged_gaps(unpriced), int(n_nameless))
     return found
 
 
-def _merged(
-    models: list[tuple[str | None, str | None, int, str | None]],
-) -> list[tuple[str | None, str | None, int, str | None]]:
+def _as_if_in_utc(reading: Reading, timeless: Sequence[Gap]) -> Reading:
+    """The same reading with a zone, and with a day where the log names none: to look the rest over."""
+    constants = dict(reading.log.constants)
+    if any(gap.what == NO_DAY for gap in timeless):
+        constants.setdefault("at", "2026-01-01T00:00:00Z")
+    return replace(reading, log=reading.log.model_copy(update={"zone": "UTC", "constants": constants}))
+
+
+def _models(con: duckdb.DuckDBPyConnection, pricing: Pricing) -> tuple[list[ModelLine], list[Gap]]:
+    """Every model with the source of its price, and those without one as gaps."""
+    models: list[ModelLine] = []
+    unpriced: list[Gap] = []
+    by_model = totals(con, pricing, ("provider", "model", "rate_no", "reason_no"))
+    ordered = sorted(by_model.items(), key=lambda item: (-item[1].n_requests, str(item[0])))
+    for (provider, model, rate_no, reason_no), total in ordered:
+        source = None
+        if reason_no is not None and reason_no >= 0:
+            reason = pricing.reasons[reason_no]
+            unpriced.append(Gap(f"no price: {reason.detail}", total.n_requests, reason.fix))
+        else:
+            used = pricing.rates[rate_no]
+            source = used.rate.card.source if used.rate else "a machine of the project"
+        models.append((provider, model, total.n_requests, source))
+    return models, unpriced
+
+
+def _busiest(con: duckdb.DuckDBPyConnection, cells: str, dimension: str) -> list[str]:
+    """The values of a dimension with the most requests."""
+    rows = con.execute(
+        f"SELECT {dimension} FROM {cells} WHERE {dimension} IS NOT NULL GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT 20"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _merged(models: list[ModelLine]) -> list[ModelLine]:
     """One line per model and source: rates by the hour or the tier are one to the reader."""
     merged: dict[tuple[str | None, str | None, str | None], int] = {}
     for provider, model, n, source in models:
