@@ -22,8 +22,8 @@ _BOM = b"\xef\xbb\xbf"
 def _record(delimiter: str) -> re.Pattern[bytes]:
     """One record up to its line ending. Possessive throughout: linear in the length, however hostile the text."""
     cut = re.escape(delimiter.encode())
-    quoted = rb'[ \t]*+"(?:[^"]++|"")*+"[ \t]*+'
-    plain = rb'(?![ \t]*+")[^\r\n' + cut + rb"]*+"
+    quoted = rb' *+"(?:[^"]++|"")*+" *+'
+    plain = rb'(?! *+")[^\r\n' + cut + rb"]*+"
     field = rb"(?:" + quoted + rb"|" + plain + rb")"
     return re.compile(field + rb"(?:" + cut + field + rb")*+(?=\r?\n|\Z)")
 
@@ -69,6 +69,12 @@ def tidy(source: Path, target: Path, delimiter: str) -> list[int]:
             out.write(b"\n")
             line += text[start:after].count(b"\n")
     return broken
+
+
+def is_tidy(path: Path, delimiter: str) -> bool:
+    """Whether no record of a CSV file breaks the quoting."""
+    with path.open("rb") as file, _mapped(file) as text:
+        return all(whole for _, _, _, whole in _records(text, delimiter))
 
 
 def line_numbers(path: Path, delimiter: str, skipped: Collection[int], rows: Sequence[int]) -> dict[int, int]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solvent.money.usage.csv_text import line_numbers, lines_at
+from solvent.money.usage.csv_text import is_tidy, line_numbers, lines_at
 from solvent.money.usage.problems import Kind, Problems
 from solvent.money.usage.relation import literal, one_row
 from solvent.money.usage.sources import SourceFile, open_bytes
@@ -84,8 +84,11 @@ def structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: P
         " (SELECT scan_id, file_id, line_byte_position - 1 AS position, min(error_type) AS kind FROM reject_errors"
         " GROUP BY ALL) JOIN reject_scans s USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
-    if any("QUOTE" in str(kind) for _, kind, _, _ in rows):
-        raise BrokenQuotes
+    for path in {path for path, _, _, _ in rows}:
+        with _plain(log, path) as plain:
+            # DuckDB may call it "too many columns" when a quote that never closes took the next lines with it.
+            if not is_tidy(plain, log.delimiter):
+                raise BrokenQuotes
     for path, kind, n, positions in rows:
         with _plain(log, path) as plain:
             lines = lines_at(plain, positions)
