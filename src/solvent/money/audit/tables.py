@@ -6,6 +6,7 @@ Enter at `dimension_table`, `price_table`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -174,44 +175,55 @@ def lineage_lines(
     by_rate: Mapping[Key, Total], rates: Sequence[UsedRate], name: Callable[[Any], str]
 ) -> dict[str, list[str]]:
     """For every first key: how its cost came about, the largest parts first. by_rate: totals by (key, rate_no)."""
+    prices = (price for used in rates for price in (*used.usd_per_unit.values(), used.usd_per_request))
+    scale = math.lcm(*(price.denominator for price in prices))
+    scaled = [_scaled(used, scale) for used in rates]
     parts: dict[str, list[_Part]] = {}
     for (key, rate_no), total in by_rate.items():
         if rate_no is not None and rate_no >= 0:
-            parts.setdefault(name(key), []).extend(_parts(rates[rate_no], total))
+            parts.setdefault(name(key), []).extend(_parts(rates[rate_no], scaled[rate_no], scale, total))
     lines = {}
     for key, found in parts.items():
-        found.sort(key=lambda part: -part.cost_usd)
-        lines[key] = [_line(part) for part in found[:MAX_LINES]]
+        found.sort(key=lambda part: -part.cost)
+        lines[key] = [_line(part, Fraction(part.cost) / scale) for part in found[:MAX_LINES]]
         if len(found) > MAX_LINES:
-            rest = sum((part.cost_usd for part in found[MAX_LINES:]), Fraction(0))
+            rest = Fraction(sum(part.cost for part in found[MAX_LINES:])) / scale
             lines[key].append(f"{len(found) - MAX_LINES} smaller parts = {_usd(rest)} USD")
     return lines
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One product of a row's cost: a bucket at a rate, a call price (bucket None), or a share of a machine."""
+    """One product of a row's cost: a bucket at a rate, a call price (bucket None), or a share of a machine.
 
-    cost_usd: Fraction
+    cost: over a scale at which every price is an integer, since thousands of parts are sorted and few are shown.
+    """
+
+    cost: int | Fraction
     used: UsedRate
     bucket: str | None
     count: int
 
 
-def _parts(used: UsedRate, total: Total) -> Iterable[_Part]:
+def _scaled(used: UsedRate, scale: int) -> dict[str | None, int]:
+    """Bucket → its price over `scale`; None: the price of a call."""
+    return {None: int(used.usd_per_request * scale), **{b: int(usd * scale) for b, usd in used.usd_per_unit.items()}}
+
+
+def _parts(used: UsedRate, prices: Mapping[str | None, int], scale: int, total: Total) -> Iterable[_Part]:
     if used.offer is not None:
-        yield _Part(total.cost_usd, used, None, total.n_requests)
+        yield _Part(total.cost_usd * scale, used, None, total.n_requests)
         return
     for name, count in total.buckets.items():
         if count:
-            yield _Part(count * used.usd_per_unit[name], used, name, count)
+            yield _Part(count * prices[name], used, name, count)
     if used.usd_per_request:
-        yield _Part(total.n_requests * used.usd_per_request, used, None, total.n_requests)
+        yield _Part(total.n_requests * prices[None], used, None, total.n_requests)
 
 
-def _line(part: _Part) -> str:
+def _line(part: _Part, cost_usd: Fraction) -> str:
     """The product in words: count × price = cost, and the card."""
-    used, cost = part.used, f"{_usd(part.cost_usd)} USD"
+    used, cost = part.used, f"{_usd(cost_usd)} USD"
     if used.offer is not None:
         return f"{part.count:,} requests on machine {used.offer.name}, by share of its work = {cost}"
     assert used.rate is not None
@@ -256,7 +268,7 @@ def price_table(pricing: Pricing, by_rate: Mapping[Key, Total]) -> dict[str, Any
 
 
 def price_label(key: str) -> str:
-    """"input_usd_per_mtok" → "Input, $ per Mtok"."""
+    """ "input_usd_per_mtok" → "Input, $ per Mtok"."""
     what, _, unit = key.partition("usd_per_")
     words = what.rstrip("_").replace("_", " ").capitalize() or "Calls"
     return f"{words}, $ per {unit.replace('_', ' ').replace('mtok', 'Mtok').replace('mchar', 'Mchar')}"
