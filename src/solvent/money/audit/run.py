@@ -26,7 +26,7 @@ from solvent.money.audit.outlook import add_break_even, add_caching
 from solvent.money.audit.pricing import Pricing, price_cells
 from solvent.money.audit.span import covered
 from solvent.money.audit.statement import Audit, Parts, customer_usage
-from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals
+from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals, unpriced_requests
 from solvent.money.prices.catalogue import Catalogue
 from solvent.money.project import LoadedProject, Project
 from solvent.money.project_catalogue import catalogue_of
@@ -144,9 +144,9 @@ def _parts(
 
 def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None) -> Attribution:
     project = loaded.project
-    if span is None or not project.revenue.plans:
+    if span is None:
         return Attribution({}, {}, [], {}, Fraction(0), Fraction(0), [])
-    if not span.days:
+    if not span.days and project.revenue.plans:
         raise LogError(
             "[log] start, end", "a log that covers no time", "a span to prorate revenue to", "state [log] start and end"
         )
@@ -168,16 +168,13 @@ def output_rule(project: Project) -> OutputRule:
 def gap_lines(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) -> list[str]:
     """Everything that an audit would leave out, grouped, biggest first, each with a fix to paste."""
     lines = intake.problems.lines()
-    unpriced = totals(con, pricing, ("reason_no",))
-    for (reason_no,), total in sorted(unpriced.items(), key=lambda item: -item[1].n_unpriced):
-        if reason_no is not None and reason_no >= 0:
-            reason = pricing.reasons[reason_no]
-            lines.append(f"unpriced: {total.n_unpriced:,} requests: {reason.detail}; {reason.fix}")
+    for reason, n in unpriced_requests(con, pricing):
+        lines.append(f"unpriced: {n:,} requests: {reason.detail}; {reason.fix}")
     return lines
 
 
 def _n_gaps(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) -> int:
-    return intake.problems.n() + totals(con, pricing, ())[()].n_unpriced
+    return intake.problems.n() + sum(n for _, n in unpriced_requests(con, pricing))
 
 
 def pseudonymiser(key: bytes) -> Callable[[str], str]:

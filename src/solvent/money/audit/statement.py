@@ -18,7 +18,7 @@ from solvent.money.audit.compare import CostBasis, ModelUse, basis_document
 from solvent.money.audit.figures import Basis, Money, statement_figures
 from solvent.money.audit.pricing import Pricing
 from solvent.money.audit.tables import NOBODY, MoneyOf, Shape, dimension_table, lineage_lines, price_table, row_name
-from solvent.money.audit.totals import OutputRule, Total, count_outputs, totals
+from solvent.money.audit.totals import OutputRule, Total, count_outputs, totals, unpriced_requests
 from solvent.money.audit.uncertainty import Intervals, block_intervals, customer_intervals
 from solvent.money.audit.verdict import LeftOut, decide
 from solvent.money.project import LoadedProject
@@ -337,19 +337,10 @@ class Audit:
     def _left_out(self) -> list[dict[str, Any]]:
         p = self.parts
         rows = [_rejected_row(group) for group in p.intake.problems]
-        by_reason = totals(p.con, p.pricing, ("reason_no",))
-        for (reason_no,), total in by_reason.items():
-            if reason_no is not None and reason_no >= 0:
-                reason = p.pricing.reasons[reason_no]
-                rows.append(
-                    {
-                        "kind": "unpriced",
-                        "reason": reason.reason,
-                        "where": reason.detail,
-                        "n": total.n_unpriced,
-                        "fix": reason.fix,
-                    }
-                )
+        for reason, n in unpriced_requests(p.con, p.pricing):
+            rows.append(
+                {"kind": "unpriced", "reason": reason.reason, "where": reason.detail, "n": n, "fix": reason.fix}
+            )
         if p.intake.duplicates:
             rows.append(
                 {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from solvent.errors import PriceError
 from solvent.money.audit.pricing import Pricing, work_weights
+from solvent.money.prices.card import Unpriced
 from solvent.money.prices.offer import reserved_cost_usd, utilisation
 from solvent.money.usage.cells import Partial
 from solvent.money.usage.relation import one_row
@@ -74,6 +75,14 @@ def totals(
     if not found and not by:
         found[()] = Total()
     return found
+
+
+def unpriced_requests(con: duckdb.DuckDBPyConnection, pricing: Pricing) -> list[tuple[Unpriced, int]]:
+    """Why requests have no price, and how many each, most first. Needs no machine to be reserved yet."""
+    rows = con.execute(
+        f"SELECT reason_no, sum(n) AS n FROM {pricing.table} WHERE reason_no >= 0 GROUP BY 1 ORDER BY n DESC, 1"
+    ).fetchall()
+    return [(pricing.reasons[reason_no], int(n)) for reason_no, n in rows]
 
 
 def reserve(con: duckdb.DuckDBPyConnection, pricing: Pricing, hours: Fraction) -> None:
