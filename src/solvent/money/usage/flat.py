@@ -84,7 +84,8 @@ def _layout(con: duckdb.DuckDBPyConnection, file: SourceFile, kind: str) -> _Lay
     if kind == "csv":
         delimiter, header = csv_header(file)
         return _Layout(kind, file.compression, delimiter, tuple((name, "VARCHAR") for name in header))
-    rows = con.execute(f"DESCRIBE SELECT * FROM read_parquet({path_list([str(file.path)])})").fetchall()
+    source = f"read_parquet({path_list([str(file.path)])}, hive_partitioning=false)"
+    rows = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     return _Layout(kind, file.compression, "", tuple((row[0], row[1]) for row in rows))
 
 
@@ -134,7 +135,9 @@ def _alike(
             fits.append(file)
         else:
             others.setdefault(keys, []).append(file)
-    return ([(every, fits)] if fits else []) + list(others.items())
+    chosen = {str(file.path) for file in fits}
+    theirs = dict.fromkeys(key for file, keys in files if str(file.path) in chosen for key in keys)
+    return ([(tuple(theirs), fits)] if fits else []) + list(others.items())
 
 
 def _kind(file: SourceFile) -> str:

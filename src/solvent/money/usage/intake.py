@@ -118,6 +118,9 @@ def _take_flat(
     try:
         if all(map(is_whole, files)):
             return sums.of(files, Problems(), {}, 0)
+    except duck.BinderException as error:
+        found = str(error).splitlines()[0].removeprefix("Binder Error: ")
+        raise LogError("[log.columns]", found, "paths that lead to a value") from None
     except (duck.IOException, duck.InvalidInputException, BrokenQuotes):
         pass
     # Something is cut off, damaged or broken: what can be read is read from copies.

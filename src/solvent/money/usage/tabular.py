@@ -71,7 +71,8 @@ class FlatLog:
     def _scan(self, paths: Sequence[str], first: str = "") -> str:
         raw = first + ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
         if self.kind == "parquet":
-            options = "file_row_number=true" if first else "union_by_name=true"
+            # A folder called customer=x is no column: it would replace the file's own.
+            options = "hive_partitioning=false, " + ("file_row_number=true" if first else "union_by_name=true")
             return f"SELECT {raw} FROM read_parquet({path_list(paths)}, {options})"
         if self.kind == "csv":
             return f"SELECT {raw} FROM {self._read_csv(paths)}"
