@@ -35,7 +35,7 @@ _LEDES = {
     "customers": "What each customer brings, less payment fees, refunds, other cost of goods and compute.",
     "tail": "How unevenly customers cause the cost, and what the worst of them lose.",
     "cost": "Where the compute goes.",
-    "days": "Days are those of the project's time zone.",
+    "days": "Days and hours are UTC.",
     "break_even": "What each of these would have to be, all else unchanged.",
     "prices": "The rates that priced the requests, and where other catalogues would have given another cost.",
 }
