@@ -72,36 +72,47 @@ def tidy(source: Path, target: Path, delimiter: str) -> list[int]:
 
 
 def is_tidy(path: Path, delimiter: str) -> bool:
-    """Whether no record of a CSV file breaks the quoting."""
+    """Whether no record of a CSV file breaks the quoting, and all end alike."""
+    endings: set[bytes] = set()
     with path.open("rb") as file, _mapped(file) as text:
-        return all(whole for _, _, _, whole in _records(text, delimiter))
+        for _, end, after, whole in _records(text, delimiter):
+            if after > end:
+                endings.add(text[end:after])
+            if not whole or len(endings) > 1:
+                return False
+    return True
 
 
 def line_numbers(path: Path, delimiter: str, skipped: Collection[int], rows: Sequence[int]) -> dict[int, int]:
-    """Row (from 1, without header, blank lines and the records that start at a byte of `skipped`) → its line."""
+    """Row (from 1, without header, blank lines and the records whose numbers are in `skipped`) → its line."""
     wanted = set(rows)
     found: dict[int, int] = {}
-    row, line = -1, 1
+    row = -1
+    for number, line, blank in _numbered(path, delimiter):
+        if not blank and number not in skipped:
+            row += 1
+            if row in wanted:
+                found[row] = line
+                if len(found) == len(wanted):
+                    break
+    return found
+
+
+def lines_of_records(path: Path, delimiter: str, numbers: Sequence[int]) -> dict[int, int]:
+    """Number of a record (from 1, header and blank lines counted) → the line that it starts on."""
+    wanted, found = set(numbers), {}
+    for number, line, _ in _numbered(path, delimiter):
+        if number in wanted:
+            found[number] = line
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _numbered(path: Path, delimiter: str) -> Iterator[tuple[int, int, bool]]:
+    """(number of the record, line on which it starts, whether it is blank)."""
+    line = 1
     with path.open("rb") as file, _mapped(file) as text:
-        for start, end, after, _ in _records(text, delimiter):
-            if end > start and start not in skipped:
-                row += 1
-                if row in wanted:
-                    found[row] = line
-                    if len(found) == len(wanted):
-                        break
+        for number, (start, end, after, _) in enumerate(_records(text, delimiter), 1):
+            yield number, line, start == end
             line += text[start:after].count(b"\n")
-    return found
-
-
-def lines_at(path: Path, positions: Sequence[int]) -> dict[int, int]:
-    """Byte position → the number (from 1) of the line that it is in."""
-    found = {}
-    with path.open("rb") as file:
-        read, line = 0, 1
-        for position in sorted(set(positions)):
-            while read < position and (part := file.read(min(position - read, 1 << 24))):
-                read += len(part)
-                line += part.count(b"\n")
-            found[position] = line
-    return found

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solvent.money.usage.csv_text import is_tidy, line_numbers, lines_at
+from solvent.money.usage.csv_text import is_tidy, line_numbers, lines_of_records
 from solvent.money.usage.problems import Kind, Problems
 from solvent.money.usage.relation import literal, one_row
 from solvent.money.usage.sources import SourceFile, open_bytes
@@ -80,8 +80,8 @@ def structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: P
     con.execute("DROP TABLE IF EXISTS reject_scans")
     n_rows = int(one_row(con, log.structure_check())[0])
     rows = con.execute(
-        "SELECT s.file_path, kind, count(*), list(position ORDER BY position)[1:" + str(EXAMPLES) + "] FROM"
-        " (SELECT scan_id, file_id, line_byte_position - 1 AS position, min(error_type) AS kind FROM reject_errors"
+        f"SELECT s.file_path, kind, count(*), list(line ORDER BY line)[1:{EXAMPLES}] FROM"
+        " (SELECT scan_id, file_id, line, min(error_type) AS kind FROM reject_errors"
         " GROUP BY ALL) JOIN reject_scans s USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     for path in {path for path, _, _, _ in rows}:
@@ -89,14 +89,15 @@ def structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: P
             # DuckDB may call it "too many columns" when a quote that never closes took the next lines with it.
             if not is_tidy(plain, log.delimiter):
                 raise BrokenQuotes
-    for path, kind, n, positions in rows:
+    for path, kind, n, numbers in rows:
+        # DuckDB's `line` is the number of the record; its byte positions are off where there are blank lines.
         with _plain(log, path) as plain:
-            lines = lines_at(plain, positions)
+            lines = lines_of_records(plain, log.delimiter, numbers)
         detail, fix = str(kind).lower(), "repair or remove the line"
-        for position in positions:
-            problems.add("malformed", detail, log.name(path), lines[position], fix)
-        if n > len(positions):
-            problems.add("malformed", detail, log.name(path), 0, fix, n - len(positions))
+        for number in numbers:
+            problems.add("malformed", detail, log.name(path), lines.get(number, 0), fix)
+        if n > len(numbers):
+            problems.add("malformed", detail, log.name(path), 0, fix, n - len(numbers))
     return n_rows, sum(n for _, _, n, _ in rows)
 
 
@@ -136,10 +137,10 @@ def _lines(con: duckdb.DuckDBPyConnection, log: FlatLog, path: str, rows: Sequen
         if log.kind == "jsonl":
             return _lines_of_objects(plain, rows)
         rejected = con.execute(
-            "SELECT line_byte_position - 1 FROM reject_errors JOIN reject_scans s USING (scan_id, file_id)"
+            "SELECT DISTINCT line FROM reject_errors JOIN reject_scans s USING (scan_id, file_id)"
             f" WHERE s.file_path = {literal(path)}"
         ).fetchall()
-        return line_numbers(plain, log.delimiter, {position for (position,) in rejected}, rows)
+        return line_numbers(plain, log.delimiter, {number for (number,) in rejected}, rows)
 
 
 def _lines_of_objects(path: Path, rows: Sequence[int]) -> dict[int, int]:
