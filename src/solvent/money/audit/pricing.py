@@ -70,6 +70,7 @@ class Pricing:
     """The priced cells, in view `table`: keys, n, buckets, rate_no, reason_no, cost (over `scale`), work.
 
     scale: cost ÷ scale = USD.   work: integer work of cells on offers; `offer_usd_per_work` turns it into USD.
+    sums: totals asked for so far.
     """
 
     table: str
@@ -79,6 +80,7 @@ class Pricing:
     used_buckets: tuple[str, ...]
     offer_usd_per_work: dict[int, Fraction] = field(default_factory=dict)
     offer_usage: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    sums: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict, repr=False)
 
 
 def unit_prices(rate: Rate) -> tuple[dict[str, Fraction], tuple[str, ...]]:

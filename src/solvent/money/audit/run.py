@@ -133,7 +133,7 @@ def _parts(
         reserve(con, pricing, span.days * 24)
     rule = output_rule(project)
     by_customer = totals(con, pricing, ("customer",))
-    for key, n in count_outputs(con, intake.partial, rule, ("customer",)).items():
+    for key, n in count_outputs(con, pricing, intake.partial, rule, ("customer",)).items():
         by_customer[key].n_outputs = n
     attribution = _attribution(loaded, customer_usage(by_customer), span)
     n_outputs = sum((t.n_outputs for t in by_customer.values()), Fraction(0))

@@ -83,7 +83,7 @@ class Audit:
     def _totals(self, by: tuple[str, ...]) -> dict[Any, Total]:
         p = self.parts
         found = totals(p.con, p.pricing, by)
-        for key, n in count_outputs(p.con, p.intake.partial, p.rule, by).items():
+        for key, n in count_outputs(p.con, p.pricing, p.intake.partial, p.rule, by).items():
             found.setdefault(key, Total()).n_outputs = n
         return found
 

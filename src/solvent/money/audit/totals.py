@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     import duckdb
 
 Key = tuple[Any, ...]
+# Totals that follow from finer ones which a statement needs too: a scan of the cells each that isn't made.
+_ALSO_ASKED: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): ("model", "rate_no"),
+    ("rate_no",): ("model", "rate_no"),
+    **{(column,): (column, "rate_no") for column in ("feature", "model", "day")},
+}
 
 
 @dataclass(slots=True)
@@ -45,36 +51,59 @@ class Total:
         return None if self.n_unpriced and not self.n_priced else self.cost_usd
 
 
-def totals(
-    con: duckdb.DuckDBPyConnection, pricing: Pricing, by: Sequence[str], where: str = "true"
-) -> dict[Key, Total]:
+def totals(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: tuple[str, ...]) -> dict[Key, Total]:
     """Totals per value of the columns `by`; an empty `by` gives one total under the key ().
 
     cost_usd = Σ cost ÷ scale + Σ work × USD per work of its machine. Exact.
     """
-    buckets = ", ".join(f"sum({b})" for b in pricing.used_buckets)
-    by_sql = "".join(f"{column}, " for column in by)
-    group = ", ".join(str(i + 1) for i in range(len(by) + 1))
-    rows = con.execute(
-        f"SELECT {by_sql}CASE WHEN work > 0 THEN rate_no ELSE -1 END AS machine, sum(n) FILTER (rate_no >= 0),"
-        f" sum(n) FILTER (rate_no < 0), sum(cost), sum(work){', ' + buckets if buckets else ''}"
-        f" FROM {pricing.table} WHERE {where} GROUP BY {group}"
-    ).fetchall()
     found: dict[Key, Total] = {}
     n_by = len(by)
-    for row in rows:
+    for row in _sums(con, pricing, by):
         total = found.setdefault(tuple(row[:n_by]), Total())
         machine, priced, unpriced, cost, work = row[n_by : n_by + 5]
-        total.n_priced += int(priced or 0)
-        total.n_unpriced += int(unpriced or 0)
-        total.cost_usd += Fraction(int(cost or 0), pricing.scale)
+        total.n_priced += priced
+        total.n_unpriced += unpriced
+        total.cost_usd += Fraction(cost, pricing.scale)
         if machine >= 0:
-            total.cost_usd += int(work) * pricing.offer_usd_per_work[machine]
+            total.cost_usd += work * pricing.offer_usd_per_work[machine]
         for name, count in zip(pricing.used_buckets, row[n_by + 5 :], strict=True):
-            total.buckets[name] = total.buckets.get(name, 0) + int(count or 0)
+            total.buckets[name] = total.buckets.get(name, 0) + count
     if not found and not by:
         found[()] = Total()
     return found
+
+
+def _sums(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: tuple[str, ...]) -> list[Key]:
+    """Rows of `by`, machine, then integer sums; remembered, since a statement asks for most of them twice."""
+    if by not in pricing.sums:
+        finer = _ALSO_ASKED.get(by)
+        pricing.sums[by] = _added(_sums(con, pricing, finer), finer, by) if finer else _scanned(con, pricing, by)
+    return pricing.sums[by]
+
+
+def _scanned(con: duckdb.DuckDBPyConnection, pricing: Pricing, by: tuple[str, ...]) -> list[Key]:
+    counts = ("sum(n) FILTER (rate_no >= 0)", "sum(n) FILTER (rate_no < 0)", "sum(cost)", "sum(work)")
+    sums = ", ".join(f"coalesce({c}, 0)" for c in (*counts, *(f"sum({b})" for b in pricing.used_buckets)))
+    columns = "".join(f"{column}, " for column in by)
+    group = ", ".join(str(i + 1) for i in range(len(by) + 1))
+    rows = con.execute(
+        f"SELECT {columns}CASE WHEN work > 0 THEN rate_no ELSE -1 END AS machine, {sums}"
+        f" FROM {pricing.table} GROUP BY {group}"
+    ).fetchall()
+    n_keys = len(by) + 1
+    return [(*row[:n_keys], *map(int, row[n_keys:])) for row in rows]
+
+
+def _added(rows: Sequence[Key], finer: tuple[str, ...], by: tuple[str, ...]) -> list[Key]:
+    """Rows by `finer`, added up by fewer columns."""
+    kept = (*(finer.index(column) for column in by), len(finer))
+    found: dict[Key, list[int]] = {}
+    for row in rows:
+        counts = row[len(finer) + 1 :]
+        key = tuple(row[i] for i in kept)
+        sums = found.get(key)
+        found[key] = [a + b for a, b in zip(sums, counts, strict=True)] if sums else list(counts)
+    return [(*key, *sums) for key, sums in found.items()]
 
 
 def unpriced_requests(con: duckdb.DuckDBPyConnection, pricing: Pricing) -> list[tuple[Unpriced, int]]:
@@ -121,7 +150,7 @@ class OutputRule:
 
 
 def count_outputs(
-    con: duckdb.DuckDBPyConnection, partial: Partial, rule: OutputRule, by: Sequence[str]
+    con: duckdb.DuckDBPyConnection, pricing: Pricing, partial: Partial, rule: OutputRule, by: tuple[str, ...]
 ) -> dict[Key, Fraction]:
     """Outputs per value of `by`. An output that touches several values counts once in each, once in the whole."""
     columns = "".join(f"{column}, " for column in by)
@@ -142,6 +171,6 @@ def count_outputs(
             f' WINDOW w AS (PARTITION BY customer, feature ORDER BY "at" ROWS UNBOUNDED PRECEDING)) {group}'
         )
     else:
-        sql = f"SELECT {columns}sum(n) FROM {partial.name}_cells {group}"
-    ratio = Fraction(1) if rule.by_id or rule.gap_s is not None else 1 / Fraction(rule.requests_per_output)
-    return {tuple(row[: len(by)]): int(row[-1] or 0) * ratio for row in con.execute(sql).fetchall()}
+        per_request = 1 / Fraction(rule.requests_per_output)
+        return {key: total.n_requests * per_request for key, total in totals(con, pricing, by).items()}
+    return {tuple(row[: len(by)]): Fraction(int(row[-1] or 0)) for row in con.execute(sql).fetchall()}

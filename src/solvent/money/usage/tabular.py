@@ -72,7 +72,8 @@ class FlatLog:
         raw = first + ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self._raws().items())
         if self.kind == "parquet":
             # A folder called customer=x is no column: it would replace the file's own.
-            options = "hive_partitioning=false, " + ("file_row_number=true" if first else "union_by_name=true")
+            option = "file_row_number" if first else "union_by_name"
+            options = f"hive_partitioning=false, {option}={'true' if first or len(paths) > 1 else 'false'}"
             return f"SELECT {raw} FROM read_parquet({path_list(paths)}, {options})"
         if self.kind == "csv":
             return f"SELECT {raw} FROM {self._read_csv(paths)}"
