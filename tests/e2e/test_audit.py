@@ -37,9 +37,14 @@ def run(tmp_path: Path) -> Run:
     def solvent(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         source = str(Path(__file__).parents[2] / "src")
         return subprocess.run(
-            [sys.executable, "-m", "solvent", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            [sys.executable, "-m", "solvent", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
             env={**os.environ, "PYTHONPATH": source, **env},
-        )  # fmt: skip
+        )
 
     return solvent
 
@@ -71,7 +76,10 @@ def test_gaps_are_listed_at_once_and_exit_2(run: Run, tmp_path: Path) -> None:
     assert any("missing columns (log.csv:6)" in line for line in listed)
     assert any("a negative count (prompt_tok) (log.csv:7)" in line for line in listed)
     assert any("unpriced: 1 requests: no source lists nobody-sells-this; add [[rates]]" in line for line in listed)
-    assert listed[-1].startswith("solvent: audit: 3 rows or keys that can't be counted") and "--allow-missing" in listed[-1]
+    assert (
+        listed[-1].startswith("solvent: audit: 3 rows or keys that can't be counted")
+        and "--allow-missing" in listed[-1]
+    )
     assert len(listed) == 4
 
 
@@ -137,11 +145,21 @@ def test_a_subscription_against_list_price(run: Run, repo: Path, tmp_path: Path,
     assert "SENTINEL" not in json.dumps(found)
 
 
-@pytest.mark.parametrize("words", [
-    ("audit", "nothing-here.csv"), ("audit", "log.csv", "--project", "nothing.toml"), ("audit", "log.csv", "--as-of", "soon"),
-    ("audit", "log.csv", "--by", "colour"), ("audit", "log.csv", "--subscription", "-1"), ("audit", "log.csv", "--format", "xml"),
-    ("audit", "empty.csv"), ("audit", "header.csv"), ("audit", "."), ("audit", "log.csv", "--project", "bad.toml"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "nothing-here.csv"),
+        ("audit", "log.csv", "--project", "nothing.toml"),
+        ("audit", "log.csv", "--as-of", "soon"),
+        ("audit", "log.csv", "--by", "colour"),
+        ("audit", "log.csv", "--subscription", "-1"),
+        ("audit", "log.csv", "--format", "xml"),
+        ("audit", "empty.csv"),
+        ("audit", "header.csv"),
+        ("audit", "."),
+        ("audit", "log.csv", "--project", "bad.toml"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_2(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
     log(tmp_path)
     (tmp_path / "empty.csv").write_text("")

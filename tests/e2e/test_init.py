@@ -26,8 +26,15 @@ LOG = """Timestamp,client,Model,input_tokens,output_tokens,weird_tokens
 def run(tmp_path: Path) -> Run:
     def solvent(*words: str) -> subprocess.CompletedProcess[str]:
         source = str(Path(__file__).parents[2] / "src")
-        return subprocess.run([sys.executable, "-m", "solvent", *words], cwd=tmp_path, capture_output=True, text=True,
-                              timeout=60, check=False, env={**os.environ, "PYTHONPATH": source})  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "solvent", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": source},
+        )
 
     return solvent
 
@@ -53,7 +60,14 @@ def test_the_file_is_valid_and_audits_the_log(run: Run, tmp_path: Path) -> None:
     done = run("audit", "log.csv", "--json", "--allow-missing")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["accounting"] == {
-        "rows_in": 3, "priced": 1, "unpriced": 1, "duplicates": 0, "rejected": 1, "not_requests": 0, "balanced": True}  # fmt: skip
+        "rows_in": 3,
+        "priced": 1,
+        "unpriced": 1,
+        "duplicates": 0,
+        "rejected": 1,
+        "not_requests": 0,
+        "balanced": True,
+    }
 
 
 def test_a_file_that_is_there_stays(run: Run, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ _WRITES = ("cache_write_5m_tok", "cache_write_1h_tok")
 
 
 def cache_saved_usd(pricing: Pricing, by_rate: Mapping[Key, Total]) -> Fraction | None:
-    """USD that the cache saved against sending everything uncached; None where the log shows no cache at all."""
+    """USD that the cache saved against sending everything uncached; None where the log shows no cache at all,
+    or where a rate has no price for uncached input to set it against."""
     saved, seen = Fraction(0), False
     for (rate_no,), total in by_rate.items():
         if rate_no is None or rate_no < 0 or pricing.rates[rate_no].rate is None:
@@ -35,10 +36,14 @@ def cache_saved_usd(pricing: Pricing, by_rate: Mapping[Key, Total]) -> Fraction 
         prices = pricing.rates[rate_no].usd_per_unit
         for read, full in _READS:
             if total.buckets.get(read):
+                if full not in prices:
+                    return None
                 seen = True
                 saved += total.buckets[read] * (prices[full] - prices[read])
         for write in _WRITES:
             if total.buckets.get(write):
+                if "input_tok" not in prices:
+                    return None
                 seen = True
                 saved -= total.buckets[write] * (prices[write] - prices["input_tok"])
     return saved if seen else None

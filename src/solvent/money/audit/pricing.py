@@ -29,6 +29,8 @@ from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, REQUEST_PRICE
 if TYPE_CHECKING:
     import duckdb
 
+# Work of a token in integers: 10¹⁸ tokens of this weight still fit 127 bits.
+MAX_WORK_WEIGHT = 10**18
 Numbers = npt.NDArray[np.int32]
 PRICE_KEYS = ("provider", "model", "service", "day", "slot", "tier", "mask")
 
@@ -228,7 +230,11 @@ def work_weights(offer: Offer) -> tuple[int, int]:
     """Integer work of one input token and one output token: 1/input_tok_per_s : 1/output_tok_per_s."""
     per_input, per_output = 1 / Fraction(offer.input_tok_per_s), 1 / Fraction(offer.output_tok_per_s)
     whole = math.lcm(per_input.denominator, per_output.denominator)
-    return int(per_input * whole), int(per_output * whole)
+    weights = int(per_input * whole), int(per_output * whole)
+    if max(weights) > MAX_WORK_WEIGHT:
+        found = f"{offer.input_tok_per_s} and {offer.output_tok_per_s} tokens a second"
+        raise PriceError(f"offer {offer.name}", found, "throughputs of a few digits", "round them")
+    return weights
 
 
 def _work_sql(offers: Mapping[int, Offer]) -> str:

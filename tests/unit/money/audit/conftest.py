@@ -58,8 +58,13 @@ def audit(tmp_path: Path) -> Callable[..., Statement]:
         if isinstance(rows, str):
             path.write_text(rows)
         else:
-            rows = [{"at": "2026-01-02T10:00:00Z", "customer": "a", "model": "m", "completion_tok": 0, **row} for row in rows]
-            names = list(dict.fromkeys([c for c in COLUMNS if any(c in r for r in rows)] + [c for r in rows for c in r]))
+            rows = [
+                {"at": "2026-01-02T10:00:00Z", "customer": "a", "model": "m", "completion_tok": 0, **row}
+                for row in rows
+            ]
+            names = list(
+                dict.fromkeys([c for c in COLUMNS if any(c in r for r in rows)] + [c for r in rows for c in r])
+            )
             with path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, names)
                 writer.writeheader()

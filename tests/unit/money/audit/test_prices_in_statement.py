@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from solvent.errors import PriceError
 from solvent.money.audit.run import Incomplete
 
 Audit = Callable[..., Any]
@@ -29,16 +30,25 @@ def test_a_tier_begins_above_its_edge_and_holds_for_the_whole_request(audit: Aud
 
 
 def test_cached_tokens_count_toward_the_tier_and_are_priced_in_it(audit: Audit) -> None:
-    rates = [rate(input_usd_per_mtok=1, cache_read_usd_per_mtok="0.1", output_usd_per_mtok=2),
-             rate(above_prompt_tok=200_000, input_usd_per_mtok=3, cache_read_usd_per_mtok="0.3")]  # fmt: skip
+    rates = [
+        rate(input_usd_per_mtok=1, cache_read_usd_per_mtok="0.1", output_usd_per_mtok=2),
+        rate(above_prompt_tok=200_000, input_usd_per_mtok=3, cache_read_usd_per_mtok="0.3"),
+    ]
     found = audit([{"prompt_tok": 300_000, "cached_tokens": 200_000}], {"rates": rates})
     assert found.value("cost_usd") == F(3, 10) + F("0.06")
     assert found.value("cache_saved_usd") == F(2, 10) * (3 - F(3, 10))
 
 
-@pytest.mark.parametrize(("at", "usd"), [
-    ("16:29:59.999999", 1), ("16:30:00", F(1, 4)), ("23:59:59", F(1, 4)), ("00:29:59", F(1, 4)), ("00:30:00", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("at", "usd"),
+    [
+        ("16:29:59.999999", 1),
+        ("16:30:00", F(1, 4)),
+        ("23:59:59", F(1, 4)),
+        ("00:29:59", F(1, 4)),
+        ("00:30:00", 1),
+    ],
+)
 def test_off_peak_hours(audit: Audit, at: str, usd: F) -> None:
     rates = [TEXT, rate(hours_utc="16:30-00:30", input_usd_per_mtok="0.25")]
     found = audit([{"prompt_tok": MTOK, "at": f"2026-01-02T{at}Z"}], {"rates": rates})
@@ -61,13 +71,16 @@ def test_services_have_prices_of_their_own_and_never_borrow(audit: Audit) -> Non
     assert "has no priority price" in refused.value.lines[0]
 
 
-@pytest.mark.parametrize(("column", "count", "price", "usd"), [
-    ("output_images", 3, {"output_usd_per_image": "0.04"}, F("0.12")),
-    ("input_chars", 2500, {"input_usd_per_mchar": 15}, F("0.0375")),
-    ("input_audio_s", "90.5", {"input_audio_usd_per_hour": "0.36"}, F("90.5") * F("0.36") / 3600),
-    ("output_video_s", 10, {"output_video_usd_per_s": "0.10"}, F(1)),
-    ("web_searches", 7, {"web_search_usd_per_1k": 10}, F("0.07")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "count", "price", "usd"),
+    [
+        ("output_images", 3, {"output_usd_per_image": "0.04"}, F("0.12")),
+        ("input_chars", 2500, {"input_usd_per_mchar": 15}, F("0.0375")),
+        ("input_audio_s", "90.5", {"input_audio_usd_per_hour": "0.36"}, F("90.5") * F("0.36") / 3600),
+        ("output_video_s", 10, {"output_video_usd_per_s": "0.10"}, F(1)),
+        ("web_searches", 7, {"web_search_usd_per_1k": 10}, F("0.07")),
+    ],
+)
 def test_units_that_are_not_tokens(audit: Audit, column: str, count: Any, price: dict[str, Any], usd: F) -> None:
     text = f"at,model,{column}\n2026-01-02T10:00:00Z,m,{count}\n"
     assert audit(text, {"rates": [rate(**price)]}).value("cost_usd") == usd
@@ -81,7 +94,10 @@ def test_a_price_for_the_call_itself(audit: Audit) -> None:
 
 
 def test_dated_prices_follow_the_day_of_each_request_unless_told(audit: Audit) -> None:
-    rates = [rate(valid_to=date(2026, 1, 3), input_usd_per_mtok=1), rate(valid_from=date(2026, 1, 3), input_usd_per_mtok=4)]
+    rates = [
+        rate(valid_to=date(2026, 1, 3), input_usd_per_mtok=1),
+        rate(valid_from=date(2026, 1, 3), input_usd_per_mtok=4),
+    ]
     rows = [{"prompt_tok": MTOK, "at": "2026-01-02T23:59:59.999Z", "completion_tok": ""} for _ in range(2)]
     rows += [{"prompt_tok": MTOK, "at": "2026-01-03T00:00:00Z"}]
     text = "at,model,prompt_tok\n" + "".join(f"{r['at']},m,{MTOK}\n" for r in rows)
@@ -101,9 +117,22 @@ def test_other_currencies_by_the_dated_rate_of_the_project(audit: Audit) -> None
 
 
 def test_cache_writes_cost_more_than_they_are_input(audit: Audit) -> None:
-    rates = [rate(input_usd_per_mtok=4, output_usd_per_mtok=8, cache_read_usd_per_mtok="0.4",
-                  cache_write_5m_usd_per_mtok=5, cache_write_1h_usd_per_mtok=8)]  # fmt: skip
-    row = {"at": "2026-01-02T10:00:00Z", "input_tok": 0, "cache_read_tok": MTOK, "cache_write_5m_tok": MTOK, "cache_write_1h_tok": MTOK}
+    rates = [
+        rate(
+            input_usd_per_mtok=4,
+            output_usd_per_mtok=8,
+            cache_read_usd_per_mtok="0.4",
+            cache_write_5m_usd_per_mtok=5,
+            cache_write_1h_usd_per_mtok=8,
+        )
+    ]
+    row = {
+        "at": "2026-01-02T10:00:00Z",
+        "input_tok": 0,
+        "cache_read_tok": MTOK,
+        "cache_write_5m_tok": MTOK,
+        "cache_write_1h_tok": MTOK,
+    }
     text = ",".join(["model", "output_tok", *row]) + "\n" + ",".join(["m", "0", *map(str, row.values())]) + "\n"
     found = audit(text, {"rates": rates})
     assert found.value("cost_usd") == F("0.4") + 5 + 8
@@ -127,7 +156,9 @@ def test_prefix_blocks_that_come_again_could_be_kept(audit: Audit) -> None:
 def test_hourly_rows_only_where_slots_are_hours(audit: Audit) -> None:
     rows = [{"prompt_tok": MTOK, "at": f"2026-01-02T{h:02d}:15:00Z"} for h in (3, 16, 23)]
     found = audit(rows)
-    assert [row["hour"] for row in found["tables"]["hours"]["rows"]] and found.cell("hours", "2026-01-02 16:00", "cost_usd") == 1
+    assert [row["hour"] for row in found["tables"]["hours"]["rows"]] and found.cell(
+        "hours", "2026-01-02 16:00", "cost_usd"
+    ) == 1
 
 
 def test_hashing_hides_names_that_the_project_states(audit: Audit) -> None:
@@ -143,3 +174,27 @@ def test_hashing_hides_names_that_the_project_states(audit: Audit) -> None:
     found = audit(text, nameless, hash_key=b"k")
     assert secret not in json.dumps(found)
     assert secret in json.dumps(audit(text, nameless))
+
+
+def test_cache_writes_without_an_input_price_leave_the_saving_unknown(audit: Audit) -> None:
+    rates = [rate(cache_write_1h_usd_per_mtok=8, output_usd_per_mtok=2)]
+    found = audit("at,model,cache_write_1h_tok,output_tok\n2026-01-02T10:00:00Z,m,1000000,0\n", {"rates": rates})
+    assert (found.value("cost_usd"), found.value("cache_saved_usd")) == (8, None)
+
+
+@pytest.mark.parametrize(
+    "speeds", [("0.1234567890123456789012345678901", "3.333333333333333333333"), ("1e12", "1e-20")]
+)
+def test_a_machine_with_absurd_digits_is_refused(audit: Audit, speeds: tuple[str, str]) -> None:
+    offer = {
+        "name": "x",
+        "kind": "rented",
+        "serves": ["m"],
+        "usd_per_hour": 2,
+        "source": "s",
+        "date": date(2026, 1, 1),
+        "input_tok_per_s": speeds[0],
+        "output_tok_per_s": speeds[1],
+    }
+    with pytest.raises(PriceError, match=r"offer x: .*round them"):
+        audit([{"prompt_tok": 5}, {"prompt_tok": 5, "at": "2026-01-03T00:00:00Z"}], {"offers": [offer]})

@@ -42,11 +42,22 @@ def statement(audit: Audit, month: dict[str, str]) -> Any:
 def test_totals(statement: Any) -> None:
     assert statement["span"]["days"] == "30.4375"
     expected = {
-        "cost_usd": F(24), "revenue_usd": F(30), "refunds_usd": F(3, 2), "fees_usd": F(3), "other_cost_usd": F(4),
-        "margin_usd": F(-5, 2), "gross_margin": F(-5, 2) / F(57, 2), "customer_value_usd": F(30),
-        "cost_per_value": F(24, 30), "n_requests": F(24), "n_outputs": F(24), "n_customers": F(3),
-        "cost_per_output_usd": F(1), "revenue_per_output_usd": F(30, 24), "margin_per_output_usd": F(-5, 48),
-    }  # fmt: skip
+        "cost_usd": F(24),
+        "revenue_usd": F(30),
+        "refunds_usd": F(3, 2),
+        "fees_usd": F(3),
+        "other_cost_usd": F(4),
+        "margin_usd": F(-5, 2),
+        "gross_margin": F(-5, 2) / F(57, 2),
+        "customer_value_usd": F(30),
+        "cost_per_value": F(24, 30),
+        "n_requests": F(24),
+        "n_outputs": F(24),
+        "n_customers": F(3),
+        "cost_per_output_usd": F(1),
+        "revenue_per_output_usd": F(30, 24),
+        "margin_per_output_usd": F(-5, 48),
+    }
     for name, value in expected.items():
         assert abs(statement.value(name) - value) <= HALF_A_PLACE, name
 
@@ -83,8 +94,10 @@ def test_every_row_of_a_table_adds_up_to_the_whole(statement: Any) -> None:
 
 
 def test_the_price_that_breaks_even_does(audit: Audit, month: dict[str, str], statement: Any) -> None:
-    for figure, check in (("price_factor_for_zero_margin", ("margin_usd", F(0))),
-                          ("price_factor_for_policy", ("cost_per_value", F(1, 10)))):  # fmt: skip
+    for figure, check in (
+        ("price_factor_for_zero_margin", ("margin_usd", F(0))),
+        ("price_factor_for_policy", ("cost_per_value", F(1, 10))),
+    ):
         factor = statement.value(figure)
         changed = project(month, costs=COSTS)
         changed["revenue"]["plans"] = {"pro": {"usd_per_month": str(round(10 * float(factor), 12))}}
@@ -101,8 +114,10 @@ def test_the_allowance_that_meets_the_policy_does(audit: Audit, month: dict[str,
 
 
 def test_the_cost_per_output_that_breaks_even_does(audit: Audit, month: dict[str, str], statement: Any) -> None:
-    for figure, name, target in (("cost_per_output_for_zero_margin", "margin_usd", 0.0),
-                                 ("cost_per_output_for_policy", "cost_per_value", 0.1)):  # fmt: skip
+    for figure, name, target in (
+        ("cost_per_output_for_zero_margin", "margin_usd", 0.0),
+        ("cost_per_output_for_policy", "cost_per_value", 0.1),
+    ):
         price = round(float(statement.value(figure)), 12)
         rates = [{"model": "m", "input_usd_per_mtok": str(price), "output_usd_per_mtok": 2}]
         again = audit(LOG, project(month, costs=COSTS, rates=rates), {"customers.csv": CUSTOMERS})
@@ -123,7 +138,9 @@ def test_nothing_priced_is_no_cost_of_zero(audit: Audit, month: dict[str, str]) 
     assert only_bad["verdict"]["state"] == "unknown"
 
 
-def test_a_customer_without_a_priced_request_neither_earns_nor_spreads_cost(audit: Audit, month: dict[str, str]) -> None:
+def test_a_customer_without_a_priced_request_neither_earns_nor_spreads_cost(
+    audit: Audit, month: dict[str, str]
+) -> None:
     rows = [*usd("a", 3), *usd("idle", 3), *usd("b", 5, model="nobody-sells-this")]
     found = audit(rows, project(month), {"customers.csv": CUSTOMERS}, allow_missing=True)
     assert found.cell("customers", "b", "cost_usd") is None
@@ -144,12 +161,21 @@ def test_what_is_left_out_stands_in_the_verdict(audit: Audit, month: dict[str, s
     assert "1 unpriced and 1 rejected of 4 rows (50.0%)" in line
     assert "usage under keys that aren't known, 1 times" in line
     assert {row["kind"] for row in found["left_out"]} == {"unpriced", "rejected", "unknown key"}
-    assert found["accounting"] == {"rows_in": 4, "priced": 2, "unpriced": 1, "duplicates": 0, "rejected": 1,
-                                   "not_requests": 0, "balanced": True}  # fmt: skip
+    assert found["accounting"] == {
+        "rows_in": 4,
+        "priced": 2,
+        "unpriced": 1,
+        "duplicates": 0,
+        "rejected": 1,
+        "not_requests": 0,
+        "balanced": True,
+    }
 
 
 def test_customers_who_bring_nothing_are_known_to(audit: Audit, month: dict[str, str]) -> None:
-    found = audit(usd("a", 1), {"log": month, "revenue": {"default_plan": "free", "plans": {"free": {"usd_per_month": 0}}}})
+    found = audit(
+        usd("a", 1), {"log": month, "revenue": {"default_plan": "free", "plans": {"free": {"usd_per_month": 0}}}}
+    )
     assert found.value("customer_value_usd") == 0
     assert (found["verdict"]["state"], found["verdict"]["passed"]) == ("insolvent", False)
     assert "bring nothing" in found["verdict"]["line"]
@@ -163,16 +189,28 @@ def test_a_log_without_a_request_is_refused(audit: Audit) -> None:
 # ---------------------------------------------------------------------- outputs
 
 
-@pytest.mark.parametrize(("rule", "n"), [
-    ({}, F(6)), ({"by": "job"}, F(4)), ({"gap_minutes": 10}, F(3)), ({"requests_per_output": "1.5"}, F(4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "n"),
+    [
+        ({}, F(6)),
+        ({"by": "job"}, F(4)),
+        ({"gap_minutes": 10}, F(3)),
+        ({"requests_per_output": "1.5"}, F(4)),
+    ],
+)
 def test_outputs_by_rule(audit: Audit, month: dict[str, str], rule: dict[str, Any], n: F) -> None:
     # a: 10:00, 10:10, 10:20:01; b: 10:00, 10:05, 10:15.  Jobs: a has 1, 1 and none; b has 1, 2, 2.
     rows = [
         {"customer": c, "at": f"2026-01-02T10:{t}Z", "job": job, "prompt_tok": MTOK}
-        for c, t, job in (("a", "00:00", "1"), ("a", "10:00", "1"), ("a", "20:01", ""),
-                          ("b", "00:00", "1"), ("b", "05:00", "2"), ("b", "15:00", "2"))
-    ]  # fmt: skip
+        for c, t, job in (
+            ("a", "00:00", "1"),
+            ("a", "10:00", "1"),
+            ("a", "20:01", ""),
+            ("b", "00:00", "1"),
+            ("b", "05:00", "2"),
+            ("b", "15:00", "2"),
+        )
+    ]
     found = audit(rows, {"log": month, "output": rule})
     assert found.value("n_outputs") == n
     assert found.value("cost_per_output_usd") == 6 / n
@@ -180,7 +218,10 @@ def test_outputs_by_rule(audit: Audit, month: dict[str, str], rule: dict[str, An
 
 
 def test_features_and_days(audit: Audit) -> None:
-    rows = [{"feature": "chat", "prompt_tok": MTOK}, {"feature": "", "prompt_tok": 2 * MTOK, "at": "2026-01-03T23:59:59Z"}]
+    rows = [
+        {"feature": "chat", "prompt_tok": MTOK},
+        {"feature": "", "prompt_tok": 2 * MTOK, "at": "2026-01-03T23:59:59Z"},
+    ]
     found = audit(rows)
     assert found.cell("features", "chat", "cost_usd") == 1
     assert found.cell("features", "(none)", "cost_usd") == 2
