@@ -56,7 +56,10 @@ def examples_folder() -> Path:
         if (folder / LOGS[0][0] / LOGS[0][1]).is_file():
             return folder
     raise ReportError(
-        "demo", "no examples beside the package", "a clone, or an installed wheel that holds them", "install solvent again"
+        "demo",
+        "no examples beside the package",
+        "a clone, or an installed wheel that holds them",
+        "install solvent again",
     )
 
 
