@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import solvent
-from solvent.cli.demo import EXPLAINED, examples_folder
+from solvent.cli.demo import EXPLAINED, _program, examples_folder
 from solvent.errors import ReportError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +80,16 @@ def test_the_command_that_it_ends_with_works(demo: tuple[Path, str]) -> None:
     assert words[0] == "solvent" and words[-1] == EXPLAINED
     done = run(folder, *words[1:])
     assert done.returncode == 0 and "USD" in done.stdout
+
+
+def test_it_says_what_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `make demo`, solvent isn't on the path: what is printed to paste must name where it lies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/solvent", "demo"])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert _program() == ".venv/bin/solvent"
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert _program() == "solvent"
 
 
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:

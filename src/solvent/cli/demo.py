@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -38,13 +39,13 @@ def command(
                 write_report(statements[name], out / f"{name}{suffix}")
     first, second = (statements[name] for name, _ in LOGS)
     print_statement(first, console_for(sys.stdout))
-    claims = folder.joinpath(*CLAIMS)
+    claims, program = folder.joinpath(*CLAIMS), _program()
     typer.echo("\nA second product, on a log that holds only times and token counts:")
     typer.echo(f"  {second['product']['name']}: {second['verdict']['title']}. {second['verdict']['line']}")
-    typer.echo(f"\nA headline checked (all of it: solvent claims {_near(claims)}):")
+    typer.echo(f"\nA headline checked (all of it: {program} claims {_near(claims)}):")
     typer.echo(f"  {_headline(claims)}")
     typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(out / (LOGS[0][0] + '.html'))}")
-    typer.echo(f"Where a number comes from: solvent explain {_near(out / (LOGS[0][0] + '.json'))} {EXPLAINED}")
+    typer.echo(f"Where a number comes from: {program} explain {_near(out / (LOGS[0][0] + '.json'))} {EXPLAINED}")
 
 
 def examples_folder() -> Path:
@@ -69,6 +70,12 @@ def _make(folder: Path) -> None:
     except OSError as error:
         found = f"can't be made ({error.strerror})"
         raise ReportError(str(folder), found, "a folder that can be written", "name another with --out") from None
+
+
+def _program() -> str:
+    """What to type for solvent: after `make demo` it lies in .venv/bin, on nobody's path."""
+    started = Path(sys.argv[0])
+    return _near(started.absolute()) if started.name == "solvent" and not shutil.which("solvent") else "solvent"
 
 
 def _near(path: Path) -> str:

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -213,8 +215,27 @@ def _validation_text(error: ValidationError) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         found = repr(fault["input"])
         found = found if len(found) <= 60 else found[:57] + "…"
-        faults.append(f"`{key}` is {found}: {fault['msg'].removeprefix('Value error, ')}")
+        if fault["type"] == "extra_forbidden":
+            near = get_close_matches(str(fault["loc"][-1]), _keys(), n=1)
+            faults.append(f"`{key}` is no key of this file" + (f"; is `{near[0]}` meant?" if near else ""))
+        else:
+            faults.append(f"`{key}` is {found}: {fault['msg'].removeprefix('Value error, ')}")
     return " | ".join(faults)
+
+
+@cache
+def _keys() -> tuple[str, ...]:
+    """Every key that a project file can hold, whatever its table: what a mistyped one may have meant."""
+    keys: dict[str, None] = {}
+    todo: list[Any] = [Project]
+    while todo:
+        kind = todo.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys |= dict.fromkeys(field.alias or name for name, field in kind.model_fields.items())
+            todo += [field.annotation for field in kind.model_fields.values()]
+        else:
+            todo += get_args(kind)
+    return tuple(keys)
 
 
 def _currencies(raw: dict[str, Any], path: Path) -> dict[str, Currency]:

@@ -135,5 +135,5 @@ def _check(chosen: Mapping[str, str], constants: Mapping[str, str | int], found:
         raise LogError(
             where,
             "no column holds a usage: " + ", ".join(map(repr, list(found)[:40])),
-            fix='map them, for example [log.columns] prompt_tok = "…" and completion_tok = "…"',
+            fix='map them in solvent.toml, for example [log.columns] prompt_tok = "…" and completion_tok = "…"',
         )
