@@ -11,6 +11,7 @@ Enter at `intervals`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,22 +20,26 @@ Array = npt.NDArray[np.float64]
 
 N_RESAMPLES, N_RESAMPLES_OF_MANY, MANY = 2_000, 400, 5_000
 LEVEL = 0.95
+Z_975 = 1.959963984540054  # the 97.5% point of the standard normal
 SEED = 20_240_229
 # Weights drawn at once.
 CHUNK = 2_000_000
 
 
 def intervals(
-    columns: Mapping[str, Array], figures: Mapping[str, Callable[[Mapping[str, Array]], Array]]
+    columns: Mapping[str, Array],
+    figures: Mapping[str, Callable[[Mapping[str, Array]], Array]],
+    spreads: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> dict[str, tuple[float, float]]:
     """For every figure, the interval of its value over resampled units.
 
     columns: name → (U,) per-unit amounts, units in a fixed order.   figures: name → function of column sums
-    (R,) to values (R,). A figure whose resamples aren't all finite has no interval.
+    (R,) to values (R,). spreads: name → factors at the ends of an interval that the sum has of its own.
+    A figure whose resamples aren't all finite has no interval.
     """
     names = list(columns)
     n_units = len(next(iter(columns.values()))) if names else 0
-    if n_units < 2:
+    if n_units < 2 and not (n_units and spreads):
         return {}
     table = np.column_stack([columns[name] for name in names])
     random = np.random.default_rng(SEED)
@@ -49,6 +54,9 @@ def intervals(
             weights = random.poisson(1.0, size=(stop - start, n_units)).astype(np.float64)
         sums[start:stop] = weights @ table
     drawn = {name: sums[:, i] for i, name in enumerate(names)}
+    common = random.standard_normal(n_resamples)
+    for name, (low, high) in spreads.items():
+        drawn[name] = drawn[name] * _factor(common, low, high)
     found = {}
     tail = (1 - LEVEL) / 2
     for name, figure in figures.items():
@@ -58,3 +66,9 @@ def intervals(
             low, high = np.quantile(values, [tail, 1 - tail])
             found[name] = (float(low), float(high))
     return found
+
+
+def _factor(normal: Array, low: float, high: float) -> Array:
+    """Factors whose 2.5% and 97.5% points are low and high and whose median is 1, a half-normal to each side."""
+    sides = np.where(normal < 0, 1 - low, high - 1)
+    return np.maximum(1 + normal / Z_975 * sides, 1e-6)

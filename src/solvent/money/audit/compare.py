@@ -3,7 +3,8 @@
 cost = N · ρ · Σ_m s_m · Σ_b u_mb · p_mb   with N outputs, ρ requests per output, s_m the share of requests at
 model m, u_mb units of bucket b per request, p_mb USD per unit. The factors are exchanged one after another in the
 order volume, mix, usage, price, so that the effects add up to the difference exactly; a model that is new (or gone)
-counts as mix. The order is a convention: another one would move cross terms between the causes.
+counts as mix. The order is a convention: another one would move cross terms between the causes. Where either
+statement left requests out, the causes can't be told and aren't.
 Enter at `basis_document` (what a statement keeps for later) and `changes`.
 """
 
@@ -34,10 +35,11 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True)
 class CostBasis:
-    """n_outputs and the use of every model: enough to say why a cost changed."""
+    """n_outputs and the use of every model: enough to say why a cost changed, if nothing was left out."""
 
     n_outputs: Fraction
     models: Mapping[str, ModelUse]
+    n_left_out: int = 0
 
     def cost_usd(self) -> Fraction:
         return sum((usd for use in self.models.values() for usd in use.usd.values()), Fraction(0))
@@ -47,6 +49,7 @@ def basis_document(basis: CostBasis) -> dict[str, Any]:
     """The basis as JSON-ready fields; exact, as fractions in text."""
     return {
         "n_outputs": str(basis.n_outputs),
+        "n_left_out": basis.n_left_out,
         "models": {
             name: {
                 "n_requests": use.n_requests,
@@ -83,7 +86,7 @@ def read_basis(document: Mapping[str, Any], path: Path) -> CostBasis:
             str(name): ModelUse(int(use["n_requests"]), _fractions(use["units"]), _fractions(use["usd"]))
             for name, use in basis["models"].items()
         }
-        return CostBasis(_fraction(basis["n_outputs"]), models)
+        return CostBasis(_fraction(basis["n_outputs"]), models, int(basis["n_left_out"]))
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, RecursionError) as error:
         raise ReportError(
             str(path), f"its `basis` can't be read ({type(error).__name__})", "an unedited statement"
@@ -145,8 +148,12 @@ def _at_old_prices(old: CostBasis, new: CostBasis) -> Fraction:
 
 def changes_table(old: CostBasis, new: CostBasis) -> dict[str, Any]:
     """The table `changes` of a statement."""
-    effects = changes(old, new)
-    rows = [{"cause": cause, "delta_usd": exact_text(usd)} for cause, usd in effects.items()]
+    rows: list[dict[str, Any]] = []
+    if old.n_left_out or new.n_left_out:
+        counts = f"{old.n_left_out:,} then, {new.n_left_out:,} now"
+        rows.append({"cause": f"unknown: requests were left out ({counts})", "delta_usd": None})
+    else:
+        rows += [{"cause": cause, "delta_usd": exact_text(usd)} for cause, usd in changes(old, new).items()]
     rows.append({"cause": "all of it", "delta_usd": exact_text(new.cost_usd() - old.cost_usd())})
     formula = (
         "cost = outputs × requests per output × share of model × units per request × price; "

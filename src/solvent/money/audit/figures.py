@@ -14,6 +14,10 @@ from solvent.figure import Figure, Figures, Method, Number, weakest
 from solvent.money.audit.tail import Spread, cvar_loss, spread
 from solvent.money.audit.totals import Total
 
+# Figures per unit of what was priced, and figures that a missing revenue changes.
+PER_UNIT = ("cost_per_output_usd", "cost_per_request_usd")
+OF_REVENUE = ("revenue_usd", "margin_usd", "gross_margin", "customer_value_usd", "cost_per_value",
+              "revenue_per_output_usd", "margin_per_output_usd")  # fmt: skip
 TOP_SHARES = (Fraction(1, 100), Fraction(5, 100), Fraction(10, 100))
 
 
@@ -47,6 +51,7 @@ class Basis:
     undated_cost_usd: Fraction
     assumed_cost_usd: Fraction
     n_left_out: int
+    n_unknown_customers: int
     output_name: str
     output_rule: str
     output_method: Method
@@ -129,9 +134,16 @@ class _Maker:
     def _note(self, figure_id: str, value: Number | None) -> str:
         if value is None:
             return "unknown, which isn't zero"
-        if "cost" in figure_id and self.basis.n_left_out:
-            return f"without {self.basis.n_left_out:,} rows that couldn't be priced or read: a lower bound"
-        return ""
+        b = self.basis
+        if b.n_left_out and figure_id in PER_UNIT:
+            return f"of the requests that have a price, without {b.n_left_out:,} rows that haven't or couldn't be read"
+        notes = []
+        if b.n_left_out and ("cost" in figure_id or "margin" in figure_id):
+            bound = "an upper" if "margin" in figure_id else "a lower"
+            notes.append(f"without {b.n_left_out:,} rows that couldn't be priced or read: {bound} bound")
+        if b.n_unknown_customers and figure_id in OF_REVENUE:
+            notes.append(f"without the revenue of {b.n_unknown_customers:,} customers, which isn't known")
+        return "; ".join(notes)
 
     def counts(self) -> None:
         whole, b = self.basis.whole, self.basis
@@ -235,7 +247,7 @@ class _Maker:
         self.add(
             "cost_per_output_usd",
             "Cost per output",
-            ratio(self.cost_usd, n),
+            ratio(self.cost_usd, whole.n_priced_outputs),
             "usd/output",
             "cost_usd ÷ n_outputs",
             ("cost_usd", "n_outputs"),
@@ -243,7 +255,7 @@ class _Maker:
         self.add(
             "cost_per_request_usd",
             "Cost per request",
-            ratio(self.cost_usd, whole.n_requests),
+            ratio(self.cost_usd, whole.n_priced),
             "usd/request",
             "cost_usd ÷ n_requests",
             ("cost_usd", "n_requests"),

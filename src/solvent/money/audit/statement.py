@@ -117,7 +117,8 @@ class Audit:
         """Priced; assumed where the project states what the log doesn't hold, or states the prices."""
         log = self.project.log
         methods: list[Method] = ["priced"]
-        if log.constants or log.assumed or self.project.prices.aliases or self.project.prices.default_provider:
+        stated = log.constants or log.assumed or log.zone
+        if stated or self.project.prices.aliases or self.project.prices.default_provider:
             methods.append("assumed")
         for used in self.parts.pricing.rates:
             methods.append("assumed" if used.offer is not None or used.rate is None else used.rate.method)
@@ -162,7 +163,7 @@ class Audit:
         margins = [
             margin
             for name in {**self.customers, **money}
-            if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).known_cost_usd))
+            if (margin := money.get(name, MoneyOf()).margin_usd(self.customers.get(name, Total()).whole_cost_usd))
             is not None
         ]
         named = [t for name, t in self.customers.items() if name != NOBODY or len(self.customers) == 1]
@@ -183,6 +184,7 @@ class Audit:
             cost_of(lambda u: u.rate is not None and not u.rate.dated and u.rate.method == "priced"),
             cost_of(lambda u: u.rate is None or u.rate.method == "assumed"),
             self.whole.n_unpriced + self.parts.intake.rejected,
+            len(self.parts.attribution.unknown) if self.parts.attribution.lines else 0,
             self.project.product.plural(),
             self._rule_text(),
             "measured" if self.parts.rule.requests_per_output == 1 else "assumed",
@@ -269,7 +271,11 @@ class Audit:
                 if used.usd_per_request:
                     _add(units, usd, "request", Fraction(total.n_requests), total.n_requests * used.usd_per_request)
             models[model or NOBODY] = (n + total.n_priced, units, usd)
-        return CostBasis(self.whole.n_outputs, {name: ModelUse(*use) for name, use in sorted(models.items())})
+        return CostBasis(
+            self.whole.n_outputs,
+            {name: ModelUse(*use) for name, use in sorted(models.items())},
+            self.whole.n_unpriced + p.intake.rejected,
+        )
 
     def document(self) -> dict[str, Any]:
         """The statement as JSON-ready fields."""

@@ -102,11 +102,12 @@ def _row(shape: Shape, name: str, total: Total, whole: Total, money: MoneyOf) ->
     row["n_outputs"] = exact_text(total.n_outputs)
     row["cost_usd"] = exact_text(cost)
     if shape.money_method is not None:
-        margin = None if cost is None else money.margin_usd(cost)
+        whole_cost = total.whole_cost_usd
+        margin = None if whole_cost is None else money.margin_usd(whole_cost)
         row["revenue_usd"] = exact_text(money.revenue_usd)
         row["margin_usd"] = exact_text(margin)
         row["gross_margin"] = exact_text(ratio(margin, money.revenue_usd))
-    row["cost_per_output_usd"] = exact_text(ratio(cost, total.n_outputs))
+    row["cost_per_output_usd"] = exact_text(ratio(cost, total.n_priced_outputs))
     row["cost_share"] = exact_text(ratio(cost, whole.cost_usd))
     if total.n_unpriced:
         row["n_unpriced"] = str(total.n_unpriced)

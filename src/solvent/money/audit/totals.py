@@ -46,6 +46,16 @@ class Total:
         return self.n_priced + self.n_unpriced
 
     @property
+    def whole_cost_usd(self) -> Fraction | None:
+        """cost_usd where every request has a price, else None: part of a cost is no cost to set revenue against."""
+        return None if self.n_unpriced else self.cost_usd
+
+    @property
+    def n_priced_outputs(self) -> Fraction:
+        """The outputs that cost_usd stands for: all, or in proportion where some requests have no price."""
+        return self.n_outputs * self.n_priced / self.n_requests if self.n_unpriced else self.n_outputs
+
+    @property
     def known_cost_usd(self) -> Fraction | None:
         """cost_usd, or None where nothing of what was asked could be priced: unknown, not zero."""
         return None if self.n_unpriced and not self.n_priced else self.cost_usd

@@ -36,25 +36,33 @@ def customer_intervals(
     columns = {
         "cost": _column(t.cost_usd for t in rows),
         "outputs": _column(t.n_outputs for t in rows),
-        "requests": _column(t.n_requests for t in rows),
+        "priced_outputs": _column(t.n_priced_outputs for t in rows),
+        "priced": _column(t.n_priced for t in rows),
     }
     ratios: Ratios = {
-        "cost_per_output_usd": lambda s: s["cost"] / s["outputs"],
-        "cost_per_request_usd": lambda s: s["cost"] / s["requests"],
+        "cost_per_output_usd": lambda s: s["cost"] / s["priced_outputs"],
+        "cost_per_request_usd": lambda s: s["cost"] / s["priced"],
     }
     if money.revenue_usd is not None:
         _add_revenue(columns, ratios, rows, moneys, money)
     if money.value_source != "revenue" and money.value_usd and whole.n_outputs:
         per_output = float(money.value_usd / whole.n_outputs)
         ratios["cost_per_value"] = lambda s: s["cost"] / (s["outputs"] * per_output)
-    return intervals(columns, ratios)
+    return intervals(columns, ratios, revenue_spread(money, "revenue"))
+
+
+def revenue_spread(money: Money, column: str) -> dict[str, tuple[float, float]]:
+    """How far revenue itself may lie off, as factors at the ends of its own interval: a conversion rate, say."""
+    if not money.revenue_usd or money.low_usd is None or money.high_usd is None:
+        return {}
+    return {column: (float(money.low_usd / money.revenue_usd), float(money.high_usd / money.revenue_usd))}
 
 
 def _add_revenue(
     columns: dict[str, Array], ratios: Ratios, rows: list[Total], moneys: list[MoneyOf], money: Money
 ) -> None:
     """Revenue, what is taken off it, and who loses; the ratios that need them."""
-    margins = [m.margin_usd(t.known_cost_usd) for m, t in zip(moneys, rows, strict=True)]
+    margins = [m.margin_usd(t.whole_cost_usd) for m, t in zip(moneys, rows, strict=True)]
     columns["revenue"] = _column(m.revenue_usd or 0 for m in moneys)
     columns["deductions"] = _column(m.deductions_usd for m in moneys)
     columns["losing"] = _column(margin is not None and margin < 0 for margin in margins)
@@ -90,7 +98,7 @@ def block_intervals(
         f" JOIN {pricing.table}_keys q ON {same} JOIN {pricing.table}_rates r ON r.k = q.k"
         f" JOIN {pricing.table}_units u ON u.rate_no = r.rate_no GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    if len(rows) < 2 or not whole.n_requests:
+    if not rows or not whole.n_priced:
         return {}
     per_request = float(whole.n_outputs / whole.n_requests)
     columns = {
@@ -100,14 +108,19 @@ def block_intervals(
     ratios: Ratios = {"cost_per_request_usd": lambda s: s["cost"] / s["requests"]}
     if per_request:
         ratios["cost_per_output_usd"] = lambda s: s["cost"] / (s["requests"] * per_request)
+    # Revenue doesn't come block by block: every resample has all of it.
+    n_blocks = float(len(rows))
     if money.value_usd:
-        value = float(money.value_usd)
-        ratios["cost_per_value"] = lambda s: s["cost"] / value
+        columns["value"] = np.full(len(rows), float(money.value_usd) / n_blocks)
+        ratios["cost_per_value"] = lambda s: s["cost"] / s["value"]
     if money.revenue_usd is not None and money.revenue_usd > money.refunds_usd:
-        net = float(money.revenue_usd - money.refunds_usd)
+        columns["net"] = np.full(len(rows), float(money.revenue_usd - money.refunds_usd) / n_blocks)
         taken = float(money.fees_usd + money.other_cost_usd)
-        ratios["gross_margin"] = lambda s: (net - taken - s["cost"]) / net
-    return intervals(columns, ratios)
+        ratios["gross_margin"] = lambda s: (s["net"] - taken - s["cost"]) / s["net"]
+    spreads = revenue_spread(money, "net")
+    if money.value_source == "revenue":
+        spreads |= revenue_spread(money, "value")
+    return intervals(columns, ratios, spreads)
 
 
 def _column(values: Iterable[Fraction | int]) -> Array:

@@ -1,7 +1,9 @@
 """The verdict: the policy applied to the figures, in one line that a product owner can repeat.
 
 States: insolvent (compute above the policy's share of customer value), thin (the policy holds, but the interval
-crosses its line or the margin is below zero or below the policy's floor), solvent, unknown (no customer value).
+crosses its line, the margin is below zero or below the policy's floor, or something was left out), solvent, unknown:
+no customer value, or what was left out could turn the verdict. Left-out rows are taken to cost what a priced one
+costs; revenue that isn't known could be any. Unknown passes no check.
 Enter at `decide`.
 """
 
@@ -33,6 +35,10 @@ class LeftOut:
     n_customers_without_revenue: int = 0
     n_unknown_keys: int = 0
 
+    @property
+    def n_rows_out(self) -> int:
+        return self.n_unpriced + self.n_rejected
+
     def text(self) -> str:
         """What was left out, in words; nothing where everything counts."""
         texts = []
@@ -48,7 +54,8 @@ class LeftOut:
         if self.n_unknown_keys:
             texts.append(f"usage under keys that aren't known, {self.n_unknown_keys:,} times")
         if self.n_customers_without_revenue:
-            texts.append(f"revenue of {self.n_customers_without_revenue:,} customers, unknown")
+            customers = "customer" if self.n_customers_without_revenue == 1 else "customers"
+            texts.append(f"revenue of {self.n_customers_without_revenue:,} {customers}, unknown")
         return "left out: " + "; ".join(texts) if texts else ""
 
 
@@ -62,8 +69,8 @@ def decide(
     limit = Fraction(policy.max_compute_per_value)
     ratio = None if cost_per_value.value is None else Fraction(cost_per_value.value)
     margin = None if gross_margin.value is None else Fraction(gross_margin.value)
-    state, passed = _state(policy, ratio, margin, cost_per_value)
-    line = _line(state, ratio, limit, margin, cost_per_value, policy)
+    state, passed = _state(policy, ratio, margin, cost_per_value, left_out)
+    line = _line(state, ratio, margin, cost_per_value, policy)
     if brings_nothing:
         state, passed, line = "insolvent", False, "Compute costs money, and customers bring nothing."
     missing = left_out.text()
@@ -77,28 +84,34 @@ def decide(
     }
 
 
-def _state(policy: Policy, ratio: Fraction | None, margin: Fraction | None, figure: Figure) -> tuple[str, bool | None]:
+def _state(
+    policy: Policy, ratio: Fraction | None, margin: Fraction | None, figure: Figure, left: LeftOut
+) -> tuple[str, bool | None]:
+    limit = Fraction(policy.max_compute_per_value)
     if ratio is None:
         return "unknown", None
-    if ratio > Fraction(policy.max_compute_per_value):
-        return "insolvent", False
+    if ratio > limit:
+        # More revenue could only come from customers whose revenue isn't known: then nothing is proven.
+        return ("unknown", None) if left.n_customers_without_revenue else ("insolvent", False)
+    covered = left.n_rows - left.n_rows_out
+    if not covered or ratio * left.n_rows / covered > limit:
+        return "unknown", None
     floor = policy.min_gross_margin
     if floor is not None and (margin is None or margin < Fraction(floor)):
         return "thin", False
-    crosses = figure.high is not None and Fraction(figure.high) > Fraction(policy.max_compute_per_value)
-    if crosses or (margin is not None and margin < 0):
+    crosses = figure.high is not None and Fraction(figure.high) > limit
+    if crosses or left.n_rows_out or left.n_unknown_keys or (margin is not None and margin < 0):
         return "thin", True
     return "solvent", True
 
 
-def _line(
-    state: str, ratio: Fraction | None, limit: Fraction, margin: Fraction | None, figure: Figure, policy: Policy
-) -> str:
+def _line(state: str, ratio: Fraction | None, margin: Fraction | None, figure: Figure, policy: Policy) -> str:
     if ratio is None:
         return (
             "What customers bring isn't known, so neither is the verdict: describe it under [revenue] or [value] "
             "in solvent.toml."
         )
+    limit = Fraction(policy.max_compute_per_value)
     per_10k, at_most = _dollars(10_000 * ratio), _dollars(10_000 * limit)
     spread = ""
     if figure.low is not None and figure.high is not None:
@@ -111,6 +124,8 @@ def _line(
         line += f" {word} {_percent(margin)}."
     if policy.min_gross_margin is not None and margin is not None and margin < Fraction(policy.min_gross_margin):
         line += f" The policy asks for at least {Decimal(100) * policy.min_gross_margin:.1f}%."
+    elif state == "unknown":
+        line += " What was left out could turn that, so the verdict is unknown."
     elif state == "thin":
         line += " The policy holds, but not with certainty." if margin is None or margin >= 0 else ""
     return line

@@ -46,3 +46,14 @@ def test_intervals_narrow_with_the_root_of_the_sample() -> None:
 def test_nothing_to_resample_and_ratios_without_a_value() -> None:
     assert intervals({"cost": np.array([1.0]), "outputs": np.array([1.0])}, {"r": ratio}) == {}
     assert intervals({"cost": np.array([1.0, 2.0]), "outputs": np.array([0.0, 0.0])}, {"r": ratio}) == {}
+
+
+def test_an_interval_that_a_sum_has_of_its_own_reaches_the_ratio() -> None:
+    """Compute of 3.50 exactly, revenue 42 in [11.8, 111.8]: compute per dollar is 0.0833 in about [0.031, 0.30]."""
+    columns = {"cost": np.array([3.5]), "revenue": np.array([42.0])}
+
+    def per_dollar(s: dict) -> np.ndarray:  # type: ignore[type-arg]
+        return s["cost"] / s["revenue"]  # type: ignore[no-any-return]
+
+    low, high = intervals(columns, {"r": per_dollar}, {"revenue": (11.8 / 42, 111.8 / 42)})["r"]
+    assert abs(low - 3.5 / 111.8) < 0.004 and abs(high - 3.5 / 11.8) < 0.06

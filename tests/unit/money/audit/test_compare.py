@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solvent.errors import ReportError
-from solvent.money.audit.compare import CostBasis, ModelUse, basis_document, changes, read_basis, read_statement
+from solvent.money.audit.compare import (
+    CostBasis,
+    ModelUse,
+    basis_document,
+    changes,
+    changes_table,
+    read_basis,
+    read_statement,
+)
 
 F = Fraction
 
@@ -65,9 +73,9 @@ def test_a_basis_survives_its_document() -> None:
     "content",
     [
         b"{", b"[]", b'{"schema": "other/1"}', b'{"schema": "solvent.statement/1"}',
-        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1/0", "models": {}}}',
-        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1e999999999", "models": {}}}',
-        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1", "models": {"a": 3}}}',
+        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1/0", "n_left_out": 0, "models": {}}}',
+        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1e999999999", "n_left_out": 0, "models": {}}}',
+        b'{"schema": "solvent.statement/1", "basis": {"n_outputs": "1", "n_left_out": 0, "models": {"a": 3}}}',
         b"[" * 100_000,
     ],
 )  # fmt: skip
@@ -77,3 +85,11 @@ def test_what_is_no_statement_is_refused_in_one_line(content: bytes, tmp_path: P
     with pytest.raises(ReportError, match="old") as fault:
         read_basis(read_statement(path), path)
     assert "\n" not in str(fault.value)
+
+
+def test_causes_are_not_told_where_requests_were_left_out() -> None:
+    """The same log with its unpriced requests priced isn't "more usage per output"."""
+    partial = CostBasis(OLD.n_outputs, OLD.models, n_left_out=990)
+    rows = changes_table(partial, basis(100, a=(1000, 10_000, 5000)))["rows"]
+    assert [row["delta_usd"] for row in rows] == [None, "4550"]
+    assert "990 then, 0 now" in rows[0]["cause"]

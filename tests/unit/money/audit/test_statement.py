@@ -89,7 +89,7 @@ def test_break_even_put_back_breaks_even(tmp_path: Path) -> None:
 def test_unknown_customers_have_no_revenue_and_no_margin(tmp_path: Path) -> None:
     found = audited(tmp_path, ROWS + "2026-01-04T00:00:00Z,eve,chat,m,1000000,0,0\n")
     assert rows_of(found, "customers", "margin_usd")["eve"] is None
-    assert "revenue of 1 customers, unknown" in found["verdict"]["left_out"]
+    assert "revenue of 1 customer, unknown" in found["verdict"]["left_out"]
     assert value(found, "losing_customers_share") == pytest.approx(F(1, 3), abs=1e-17)
 
 
@@ -157,3 +157,20 @@ def test_outputs_by_id_by_gap_and_by_ratio(tmp_path: Path, output: str, n: int) 
     assert found["figures"]["n_outputs"]["method"] == (
         "assumed" if "ratio" in output or "per_output" in output else "measured"
     )
+
+
+def test_unpriced_requests_dilute_no_figure_and_pass_no_check(tmp_path: Path) -> None:
+    """One priced request of $1 and 99 without a price: $1 a request, not one cent; nothing is known to be solvent."""
+    rows = "2026-01-02T00:00:00Z,ann,chat,m,1000000,0,0\n" + "2026-01-02T00:00:00Z,bob,chat,secret,1,0,1\n" * 99
+    found = audited(tmp_path, rows, allow_missing=True)
+    assert value(found, "cost_per_request_usd") == 1 and value(found, "cost_per_output_usd") == 1
+    assert rows_of(found, "customers", "margin_usd") == {"ann": 19, "bob": None, "idle": 20}
+    assert value(found, "losing_customers_share") == 0
+    assert found["verdict"]["passed"] is None and found["verdict"]["state"] == "unknown"
+
+
+def test_a_stated_zone_is_an_assumption(tmp_path: Path) -> None:
+    """Off-peak hours and dated prices depend on it."""
+    plain, stated = (audited(tmp_path, project=SPAN + zone + PLANS + RATES) for zone in ("", 'zone = "UTC"\n'))
+    assert plain["figures"]["cost_usd"]["method"] == "priced"
+    assert stated["figures"]["cost_usd"]["method"] == "assumed"

@@ -67,7 +67,7 @@ def test_margin_per_customer_with_idle_and_unknown(statement: Any) -> None:
     assert margins == {"a": F(9, 2), "b": F(-25, 2), "idle": F(15, 2), "z": None}
     assert statement.cell("customers", "z", "revenue_usd") is None
     assert statement.cell("customers", "idle", "cost_usd") == 0
-    assert "revenue of 1 customers, unknown" in statement["verdict"]["line"]
+    assert "revenue of 1 customer, unknown" in statement["verdict"]["line"]
 
 
 def test_the_tail(statement: Any) -> None:

@@ -65,3 +65,21 @@ def test_what_is_left_out_stands_in_the_line() -> None:
     found = verdict("0.05", "0.5", left=LeftOut(3, 2, 100, 4))
     assert "3 unpriced and 2 rejected of 100 rows (5.0%)" in found["line"]
     assert "revenue of 4 customers, unknown" in found["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "left", "state", "passed"),
+    [
+        ("0.0158", LeftOut(990, 0, 1000), "unknown", None),  # at the price of the others it would be 1.58
+        ("0.05", LeftOut(0, 400, 1000), "thin", True),  # 0.083 even so
+        ("0.05", LeftOut(1, 0, 1000), "thin", True),
+        ("0.05", LeftOut(1000, 0, 1000), "unknown", None),
+        ("0.5", LeftOut(990, 0, 1000), "insolvent", False),  # the missing rows could only add
+        ("0.5", LeftOut(0, 0, 1000, 1), "unknown", None),  # the missing revenue could turn it
+        ("0.05", LeftOut(0, 0, 1000, 1), "solvent", True),  # the missing revenue could only help
+        ("0.05", LeftOut(0, 0, 1000, 0, 7), "thin", True),
+    ],
+)
+def test_what_is_left_out_is_never_taken_for_zero(ratio: str, left: LeftOut, state: str, passed: bool | None) -> None:
+    found = verdict(ratio, "0.5", left=left)
+    assert (found["state"], found["passed"]) == (state, passed)
