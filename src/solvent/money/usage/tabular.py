@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from solvent.errors import LogError
-from solvent.money.usage.columns import INCLUSIVE, SECONDS, TEXTS, ColumnMap
+from solvent.money.usage.columns import CACHED, INCLUSIVE, SECONDS, TEXTS, ColumnMap
 from solvent.money.usage.relation import DIMENSIONS, Relation, identifier, literal
 from solvent.money.usage.sources import Compression
 from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, MAX_COUNT, bucket_limit
@@ -29,6 +29,7 @@ _SERVICES = {
     "priority": ("priority", "fast"),
 }
 _PROMPT_PARTS = tuple(n for n in BUCKET_NAMES if BUCKET_BY_NAME[n].prompt and n != "input_tok")
+_ANTHROPIC = ("claude", "anthropic")
 _COMPLETION_PARTS = ("reasoning_tok", "output_audio_tok", "output_image_tok")
 
 
@@ -220,13 +221,22 @@ class FlatLog:
 
     def _text(self, target: str) -> str:
         if target == "service":
-            cases = " ".join(
-                f"WHEN lower(raw_service) IN ({', '.join(map(literal, names))}) THEN {literal(service)}"
-                for service, names in _SERVICES.items()
-            )
-            return f"CASE WHEN nullif(raw_service, '') IS NULL THEN 'standard' {cases} END AS service"
+            return f"{self._service()} AS service"
         # An empty text names nobody: as an id it would make one request of all that have none.
         return f"nullif(raw_{target}, '') AS {target}"
+
+    def _service(self) -> str:
+        """The service that the row names; standard where it names none, NULL where nobody knows it."""
+        if self.kind == "parquet":
+            # One function of one column: DuckDB computes it once for each text of the column's dictionary.
+            pairs = {"": "standard", **{name: service for service, names in _SERVICES.items() for name in names}}
+            entries = ", ".join(f"{literal(name)}: {literal(service)}" for name, service in pairs.items())
+            return f"(MAP {{{entries}}})[lower(concat(raw_service))]"
+        cases = " ".join(
+            f"WHEN lower(raw_service) IN ({', '.join(map(literal, names))}) THEN {literal(service)}"
+            for service, names in _SERVICES.items()
+        )
+        return f"CASE WHEN nullif(raw_service, '') IS NULL THEN 'standard' {cases} END"
 
     def _bucket_sql(self) -> dict[str, str]:
         """Disjoint buckets from the mapped counts: an inclusive count minus the parts that are also mapped."""
@@ -276,11 +286,13 @@ class FlatLog:
         if "model" in self.map.columns:
             faults.append(("raw_model IS NULL OR raw_model = ''", "no_model"))
         if "service" in self.map.columns:
-            known = ", ".join(literal(n) for names in _SERVICES.values() for n in names)
-            unknown = f"nullif(raw_service, '') IS NOT NULL AND lower(raw_service) NOT IN ({known})"
+            unknown = f"nullif(raw_service, '') IS NOT NULL AND lower(raw_service) NOT IN ({_known_services()})"
+            if self.kind == "parquet":
+                unknown = f"{self._service()} IS NULL"
             faults.append((unknown, "unknown_service"))
         for target in counts:
             faults += self._count_faults(target)
+        faults += self._unclear_cache()
         for whole, parts in (("prompt_tok", _PROMPT_PARTS), ("completion_tok", _COMPLETION_PARTS)):
             inside = [p for p in parts if p in present]
             if whole in present and inside:
@@ -289,6 +301,21 @@ class FlatLog:
                 )
         cases = " ".join(f"WHEN {condition} THEN {literal(name)}" for condition, name in faults)
         return f"CASE {cases} END"
+
+    def _unclear_cache(self) -> list[tuple[str, str]]:
+        """Cached tokens of Anthropic's models, under names that don't say whether they are inside the input."""
+        if self.map.unclear_input is None:
+            return []
+        anthropic = []
+        for target in ("model", "provider"):
+            if target in self.map.columns:
+                anthropic += [f"contains(lower(raw_{target}), {literal(word)})" for word in _ANTHROPIC]
+            elif any(word in str(self.map.constants.get(target, "")).lower() for word in _ANTHROPIC):
+                anthropic.append("true")
+        if not anthropic:
+            return []
+        cached = " + ".join(_part(c) for c in CACHED if c in self.map.columns or c in self.map.constants)
+        return [(f"{cached} > 0 AND ({' OR '.join(anthropic)})", f"ambiguous_cache: {self.map.unclear_input}")]
 
     def _count_faults(self, target: str) -> list[tuple[str, str]]:
         limit = bucket_limit(SECONDS.get(target, target)) if target not in INCLUSIVE else MAX_COUNT
@@ -302,6 +329,10 @@ class FlatLog:
         if target not in self.map.columns or not _is_integer(self._kind(target)):
             faults.append((f"{value} <> floor({value})", f"not_a_count: {target}"))
         return faults
+
+
+def _known_services() -> str:
+    return ", ".join(literal(name) for names in _SERVICES.values() for name in names)
 
 
 def _part(name: str) -> str:
