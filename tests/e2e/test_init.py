@@ -56,7 +56,9 @@ def test_the_file_is_valid_and_audits_the_log(run: Run, tmp_path: Path) -> None:
     assert run("init", "log.csv").returncode == 0
     text = (tmp_path / "solvent.toml").read_text()
     tomllib.loads(text)
-    assert load(tmp_path / "solvent.toml").project.log.zone == "UTC"
+    # A zone that the log doesn't name is asked for, never filled in.
+    assert load(tmp_path / "solvent.toml").project.log.zone is None and "which is it?" in text
+    (tmp_path / "solvent.toml").write_text(text.replace('# zone = "UTC"', 'zone = "UTC"'))
     done = run("audit", "log.csv", "--json", "--allow-missing")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["accounting"] == {

@@ -9,7 +9,7 @@ import json
 
 from solvent.money.audit.survey import Survey
 from solvent.money.usage.columns import TARGETS
-from solvent.money.usage.locate import NO_DAY
+from solvent.money.usage.intake import DAYLESS
 
 MAX_NAMES = 20
 
@@ -65,8 +65,8 @@ def project_text(survey: Survey) -> str:
 def _log(survey: Survey) -> list[str]:
     intake = survey.intake
     lines = ["[log]", f"format = {quoted(intake.format)}"]
-    zone = 'zone = "UTC"              # of times without one'
-    lines.append(f"{zone}: is it right?" if survey.zone_missing else f"# {zone}")
+    missing = ": which is it?" if survey.zone_missing else ""
+    lines.append(f'# zone = "UTC"            # of times without one{missing}')
     lines += [
         "# start = 2026-01-01         # the span that the log covers, if its first and last request don't say it",
         "# end = 2026-02-01",
@@ -78,7 +78,7 @@ def _log(survey: Survey) -> list[str]:
         if unused:
             lines.append("# not used: " + comment(", ".join(unused)))
     lines += ["", "[log.constants]           # what is the same for every request and stands in no column"]
-    if any(gap.what == NO_DAY for gap in survey.timeless):
+    if any(gap.what in DAYLESS for gap in survey.timeless):
         lines.append('# at = "2026-01-05T00:00:00Z"  # when it started')
     if any(model is None for _, model, _, _ in survey.models):
         lines += ['# provider = "openai"', '# model = "…"']
