@@ -84,7 +84,13 @@ docs_output = tool("docs_output")
 
 @pytest.mark.parametrize("page", docs_output.pages(), ids=lambda p: p.name)
 def test_every_block_runs_and_prints_what_is_shown(page: Path, tmp_path: Path) -> None:
-    assert docs_output.run_page(page, tmp_path) == page.read_text("utf-8"), "`make docs` brings the outputs up to date"
+    new = docs_output.run_page(page, tmp_path)
+    assert words(new) == words(page.read_text("utf-8")), "`make docs` brings the outputs up to date"
+
+
+def words(text: str) -> list[str]:
+    """The lines without what only aligns columns: a wider column elsewhere is no other output."""
+    return [re.sub(r"[ ─]+", " ", line).strip() for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(
