@@ -218,12 +218,21 @@ def hostile(statement: dict[str, Any], texts: list[str]) -> dict[str, Any]:
     said["version"], said["made_at"] = next(turn), next(turn)
     for figure in said["figures"].values():
         figure |= {key: next(turn) for key in ("label", "source", "formula", "note", "date")}
+        figure["lines"] = [next(turn), next(turn)]
     for table in said["tables"].values():
         _fill(table, turn)
     rows = said["tables"]["customers"]["rows"]
     plain = rows[0]
     said["tables"]["customers"]["rows"] = [
-        {**plain, "customer": text, "plan": next(turn), "margin_usd": str(i - 9), "_lineage": [next(turn), next(turn)]}
+        {
+            **plain,
+            "customer": text,
+            "plan": next(turn),
+            "margin_usd": str(i - 9),
+            "_lineage": [next(turn), next(turn)],
+            "_revenue_lineage": [next(turn)],
+            "_margin_lineage": [next(turn)],
+        }
         for i, text in enumerate(texts)
     ]
     said["tables"]["customers"] |= {"n_rows": len(texts), "shown": len(texts)}

@@ -128,6 +128,31 @@ def test_compare_says_what_changed(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 2 and "old.json: not a statement" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "log.csv", "--project", "p.toml"),
+        ("audit", "log.csv", "--project", "p.toml", "--check"),
+        ("audit", "log.csv", "--project", "p.toml", "--json"),
+        ("explain", "r.json"),
+        ("explain", "r.json", "gross_margin"),
+        ("prices", "claude-sonnet-4-5"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_is_no_failed_check(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    log(tmp_path)
+    assert run("audit", "log.csv", "--project", "p.toml", "-o", "r.json").returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    source = str(Path(__file__).parents[2] / "src")
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "solvent", *words]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": source}
+        done = subprocess.run(command, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("name", ["claude_code", "codex"])
 def test_a_subscription_against_list_price(run: Run, repo: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "sessions"
@@ -138,7 +163,9 @@ def test_a_subscription_against_list_price(run: Run, repo: Path, tmp_path: Path,
     assert accounting["balanced"] and accounting["priced"] > 0
     figures = found["figures"]
     assert float(figures["cost_usd"]["value"]) > 0
-    months = float(found["span"]["days"]) / 30.4375
+    days = float(found["span"]["days"])
+    assert days == int(days) >= 1 and found["verdict"]["title"].startswith("Use ")
+    months = days / 30.4375
     assert float(figures["revenue_usd"]["value"]) == pytest.approx(200 * months)
     assert {row["customer"] for row in found["tables"]["customers"]["rows"]} == {"you"}
     assert found["tables"]["features"]["rows"] and found["tables"]["days"]["rows"] and found["tables"]["models"]["rows"]

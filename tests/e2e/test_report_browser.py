@@ -250,3 +250,30 @@ def test_the_script_writes_numbers_as_python_does(repo: Path, tmp_path: Path) ->
         if shown != human(exact, unit := UNITS[int(where.removeprefix("numbers/u"))])
     ]
     assert not wrong, wrong
+
+
+def test_the_dialog_shows_what_sums_are_made_of(repo: Path, tmp_path: Path) -> None:
+    statement = _golden(repo, "statement.json")
+    statement["figures"]["cost_usd"]["lines"] = ["9 requests at x/y = 3 USD"]
+    for row in statement["tables"]["customers"]["rows"]:
+        row |= {
+            "_revenue_lineage": [f"seats of {row['customer']}"],
+            "_margin_lineage": [f"taken off {row['customer']}"],
+        }
+    more = """<script>
+    const seen = [];
+    const lines = (node) => {
+      node.click();
+      seen.push([...document.querySelectorAll("#lineage .lines")].map((list) => list.textContent).join());
+      document.getElementById("lineage").close();
+    };
+    lines(document.querySelector("a[data-figure=cost_usd]"));
+    const row = document.querySelector("table[data-table=customers]").tBodies[0].rows[0];
+    seen.push(row.cells[0].textContent);
+    for (const key of ["revenue_usd", "margin_usd"]) lines(row.querySelector(`button[data-key=${key}]`));
+    document.title = JSON.stringify(seen);
+    </script>"""
+    dom = Dom(_dom(_without_policy(page(statement), more), tmp_path))
+    cost, customer, revenue, margin = json.loads(dom.title)
+    assert cost == "9 requests at x/y = 3 USD"
+    assert (revenue, margin) == (f"seats of {customer}", f"taken off {customer}")

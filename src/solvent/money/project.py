@@ -160,13 +160,17 @@ class Project(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedProject:
-    """A project with the file it came from: relative paths in it start at `folder`."""
+    """A project with the file it came from: relative paths in it start at `folder`.
+
+    subscription_usd_per_month: of one developer's subscription, whose log covers whole days; None for a product.
+    """
 
     project: Project
     path: Path | None
     folder: Path
     conversions: list[str] = field(default_factory=list)
     currencies: dict[str, Currency] = field(default_factory=dict)
+    subscription_usd_per_month: Decimal | None = None
 
     def source(self) -> str:
         return self.path.name if self.path else "defaults"
@@ -192,7 +196,8 @@ def subscription_project(usd_per_month: Decimal) -> LoadedProject:
     product = Product(name=f"a {usd_per_month} USD subscription", output="reply", output_plural="replies")
     revenue = single_subscription(usd_per_month, "--subscription")
     policy = Policy(max_compute_per_value=Decimal(1), text=SUBSCRIPTION_POLICY)
-    return LoadedProject(Project(product=product, revenue=revenue, policy=policy), None, Path.cwd())
+    project = Project(product=product, revenue=revenue, policy=policy)
+    return LoadedProject(project, None, Path.cwd(), subscription_usd_per_month=usd_per_month)
 
 
 def parse(raw: dict[str, Any], path: Path) -> LoadedProject:

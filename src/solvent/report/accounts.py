@@ -90,6 +90,12 @@ def balance_line(accounting: Mapping[str, Any]) -> str:
     return line if accounting.get("balanced", True) else line + "; THIS DOES NOT BALANCE"
 
 
+def undated_line(statement: Statement) -> str:
+    """'12.3% of compute is priced by cards without dates.'; empty where every card has dates, or nobody knows."""
+    share = statement["figures"].get("undated_cost_share", {}).get("value")
+    return f"{human(share, 'share')} of compute is priced by cards without dates." if decimal(share) else ""
+
+
 def break_even_row(statement: Statement, entry: Mapping[str, Any]) -> tuple[str, str, str]:
     """(what, now, at) with the numbers as read by a person."""
     return str(entry["what"]), amount(statement, entry, "now"), amount(statement, entry, "at")

@@ -16,6 +16,8 @@ from solvent.report.hostile import script_json
 LAYOUT = "solvent.statement/1 packed"
 # The page must stay under 2 MB; styles, script, charts and the drawn rows take up to 0.4 MB of it.
 MAX_DATA_BYTES = 1_500_000
+# A row's lists of lines → the name of the list beside the rows that holds them.
+LINEAGES = {"_lineage": "lineage", "_revenue_lineage": "revenue_lineage", "_margin_lineage": "margin_lineage"}
 ROWS_WITH_LINEAGE = (20_000, 2_000, 500, 100, 20)
 Document = dict[str, Any]
 
@@ -48,13 +50,15 @@ def _pack_table(table: Mapping[str, Any], n_lineage: int, n_rows: int | None) ->
     keys = [column["key"] for column in table["columns"]]
     # Cells beside the columns (a count of unpriced requests in a few rows) get a column of their own list.
     rows = table["rows"][:n_rows]
-    extra = list(dict.fromkeys(key for row in rows for key in row if key not in keys and key != "_lineage"))
+    extra = list(dict.fromkeys(key for row in rows for key in row if key not in keys and key not in LINEAGES))
     cells = [[row.get(key) for key in (*keys, *extra)] for row in rows]
-    lineage = [row.get("_lineage") or [] for row in rows[:n_lineage]]
-    while lineage and not lineage[-1]:
-        lineage.pop()
-    packed = {**table, "rows": cells, "shown": len(rows)}
-    return packed | ({"extra": extra} if extra else {}) | ({"lineage": lineage} if lineage else {})
+    packed = {**table, "rows": cells, "shown": len(rows)} | ({"extra": extra} if extra else {})
+    for key, name in LINEAGES.items():
+        lines = [row.get(key) or [] for row in rows[:n_lineage]]
+        while lines and not lines[-1]:
+            lines.pop()
+        packed |= {name: lines} if lines else {}
+    return packed
 
 
 def unpack(document: Document) -> Document:
@@ -70,11 +74,12 @@ def unpack_tables(document: Document) -> Document:
 
 def _unpack_table(packed: Mapping[str, Any]) -> Document:
     keys = [*(column["key"] for column in packed["columns"]), *packed.get("extra", [])]
-    lineage = packed.get("lineage", [])
     rows = []
     for i, cells in enumerate(packed["rows"]):
         row = dict(zip(keys, cells, strict=True))
-        if i < len(lineage) and lineage[i]:
-            row["_lineage"] = lineage[i]
+        for key, name in LINEAGES.items():
+            lines = packed.get(name, [])
+            if i < len(lines) and lines[i]:
+                row[key] = lines[i]
         rows.append(row)
-    return {k: v for k, v in packed.items() if k not in ("extra", "lineage")} | {"rows": rows}
+    return {k: v for k, v in packed.items() if k not in ("extra", *LINEAGES.values())} | {"rows": rows}

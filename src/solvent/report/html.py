@@ -23,6 +23,7 @@ from solvent.report.accounts import (
     moment,
     sections,
     span_line,
+    undated_line,
 )
 from solvent.report.embedded import fit
 from solvent.report.gauge import gauge
@@ -132,6 +133,8 @@ def _section(view: Page, section: Section) -> Markup:
     body: list[Markup | None] = [h("h2", None, section.title)]
     if section.key in _LEDES:
         body.append(h("p", {"class": "lede"}, _LEDES[section.key]))
+    if section.key == "prices" and (undated := undated_line(view.statement)):
+        body.append(h("p", {"class": "undated"}, undated))
     if section.key == "tail":
         body.append(_tail(view, section))
     elif section.key == "break_even":
@@ -254,7 +257,7 @@ def _appendix(view: Page) -> Markup:
         entries.append(h(
             "div", None,
             h("dt", {"id": view.anchor(name)}, figure["label"], " ", h("code", {"class": "quiet"}, name)),
-            *(h("dd", None, line) for line in lines if line),
+            *(h("dd", None, line) for line in [*lines, *(figure.get("lines") or [])] if line),
         ))  # fmt: skip
     summary = h("summary", None, f"All {len(entries)} figures")
     return h(

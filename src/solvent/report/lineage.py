@@ -18,6 +18,8 @@ from solvent.errors import ReportError
 
 Statement = Mapping[str, Any]
 MAX_DEPTH = 40
+# Where a row keeps the lines of a column; `_lineage` holds those of its cost.
+LINES_OF = {"revenue_usd": "_revenue_lineage", "margin_usd": "_margin_lineage"}
 
 
 @dataclass(slots=True)
@@ -34,7 +36,8 @@ class Node:
     repeated: bool = False
 
     def document(self) -> dict[str, Any]:
-        own = {k: v for k, v in self.fields.items() if k != "inputs" and (k == "value" or v not in (None, "", []))}
+        beside = ("inputs", "lines")
+        own = {k: v for k, v in self.fields.items() if k not in beside and (k == "value" or v not in (None, "", []))}
         tree = {"address": self.address, **own}
         if self.lines:
             tree["lines"] = self.lines
@@ -84,7 +87,8 @@ def _unfold(figures: Mapping[str, Any], figure_id: str, seen: set[str], depth: i
     if figure_id in seen or depth >= MAX_DEPTH:
         return Node(figure_id, fields, repeated=bool(inputs))
     seen.add(figure_id)
-    return Node(figure_id, fields, inputs=[_unfold(figures, name, seen, depth + 1) for name in inputs])
+    children = [_unfold(figures, name, seen, depth + 1) for name in inputs]
+    return Node(figure_id, fields, _texts(fields.get("lines")), children)
 
 
 def _in_table(statement: Statement, table_name: str, rest: str, where: str) -> Node:
@@ -136,7 +140,7 @@ def _row_tree(statement: Statement, table_name: str, row_name: str, row: Mapping
     ]
     for cell in cells:
         cell.lines, cell.inputs = [], []
-    return Node(f"{table_name}/{row_name}", fields, _lines(row), cells)
+    return Node(f"{table_name}/{row_name}", fields, _texts(row.get("_lineage")), cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +158,20 @@ class _Cells:
         fields = {**column, "value": self.row.get(key), "label": f"{column['label']} of {self.name}"}
         named = set(words(column.get("formula", ""))) - {*seen, key}
         inputs = [self.cell(c, (*seen, key)) for c in others if c["key"] in named and c["key"] in self.row]
-        # The lines of a row say how its cost came about.
-        lines = _lines(self.row) if key == "cost_usd" or all(c["key"] != "cost_usd" for c in others) else []
-        return Node(f"{self.address}/{key}", fields, lines, inputs)
+        return Node(f"{self.address}/{key}", fields, self._lines(key), inputs)
+
+    def _lines(self, key: str) -> list[str]:
+        """How the cell came about: a row's plain lines say it of its cost, others name their column."""
+        if key in LINES_OF:
+            return _texts(self.row.get(LINES_OF[key]))
+        has_cost = any(column["key"] == "cost_usd" for column in self.table["columns"][1:])
+        return _texts(self.row.get("_lineage")) if key == "cost_usd" or not has_cost else []
 
 
-def _lines(row: Mapping[str, Any]) -> list[str]:
-    lines = row.get("_lineage") or []
-    return [str(line) for line in lines] if isinstance(lines, list) else [str(lines)]
+def _texts(lines: Any) -> list[str]:
+    if isinstance(lines, list):
+        return [str(line) for line in lines]
+    return [str(lines)] if lines else []
 
 
 def words(formula: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from solvent.report.accounts import balance_line, break_even_row, sections, span_line
+from solvent.report.accounts import balance_line, break_even_row, sections, span_line, undated_line
 from solvent.report.hostile import markdown_text as safe
 from solvent.report.numerals import human, interval, level, unit_words
 
@@ -32,6 +32,8 @@ def markdown(statement: Mapping[str, Any]) -> str:
         body = []
         if section.figures:
             body.append(_figures(statement, section.figures))
+        if section.key == "prices":
+            body.append(safe(undated_line(statement)))
         body += [_table(table, product) for table in section.tables]
         if section.key == "break_even":
             body.append(_break_even(statement))

@@ -40,6 +40,7 @@ class Figure(Part):
     level: float | None = None
     date: Text | None = None
     note: Text = ""
+    lines: Annotated[list[Text], Field(max_length=1000)] = []
 
 
 class Column(Part):

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from solvent.report.accounts import Section, balance_line, break_even_row, sections, span_line
+from solvent.report.accounts import Section, balance_line, break_even_row, sections, span_line, undated_line
 from solvent.report.hostile import visible
 from solvent.report.lineage import Node
 from solvent.report.numerals import decimal, human, interval, level, unit_words
@@ -41,7 +41,7 @@ def print_statement(statement: Mapping[str, Any], console: Console) -> None:
     asked = str(statement.get("by", "customer")) + "s"
     for section in sorted(sections(statement), key=lambda section: asked not in section.names):
         if section.key == "prices":
-            _prices(section, console)
+            _prices(section, undated_line(statement), console)
             continue
         _title(section.title, console)
         _figures(statement, section.figures, console)
@@ -130,9 +130,11 @@ def _worst_first(name: str, table: Mapping[str, Any]) -> tuple[list[Mapping[str,
     return rows, ""
 
 
-def _prices(section: Section, console: Console) -> None:
+def _prices(section: Section, undated: str, console: Console) -> None:
     for name, table in zip(section.names, section.tables, strict=True):
         _title("Prices used" if name == "prices" else table["label"], console)
+        if name == "prices":
+            _say(Text(undated), console)
         if name != "prices":
             _table(name, table, console)
             continue
@@ -201,13 +203,21 @@ def _grid(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], conso
     console.print(table, highlight=False)
 
 
+class _Piped(Console):
+    """A console whose reader may go away: that is no failed check, which is what Rich's own exit code would say."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        raise BrokenPipeError
+
+
 def console_for(stream: TextIO) -> Console:
     """A console for a stream: coloured and as wide as a terminal; plain and at least 100 wide where it is none."""
     if stream.isatty():
-        return Console(file=stream, markup=False, emoji=False, highlight=False)
+        return _Piped(file=stream, markup=False, emoji=False, highlight=False)
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and 20 <= int(columns) <= 1000 else PLAIN_WIDTH
-    return Console(file=stream, markup=False, emoji=False, highlight=False, no_color=True, width=width)
+    return _Piped(file=stream, markup=False, emoji=False, highlight=False, no_color=True, width=width)
 
 
 def print_list(statement: Mapping[str, Any], console: Console) -> None:

@@ -127,3 +127,41 @@ def test_explain_of_nothing_is_one_line_and_exit_2(
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and str(path) in err
     assert main(["explain", str(tmp_path / "none.json")]) == 2
+
+
+SUM = ["9 requests at x/y = 3 USD", "2 more rates = 1 USD"]
+PARTS = ["seats: 3 USD/seat/month × 2 seats × 1 months = 6 USD"]
+TAKEN = ["− 0.5 USD refunds"]
+
+
+def _with_parts(statement: dict[str, Any]) -> dict[str, Any]:
+    statement["figures"]["cost_usd"]["lines"] = SUM
+    row = next(r for r in statement["tables"]["customers"]["rows"] if r["customer"] == "client-035")
+    row |= {"_revenue_lineage": PARTS, "_margin_lineage": TAKEN}
+    return statement
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.html"])
+def test_a_sum_shows_its_parts_wherever_it_is_unfolded(
+    name: str, statement: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    write_report(_with_parts(statement), path)
+    for address, lines in (
+        ("cost_usd", SUM),
+        ("gross_margin", SUM),
+        ("customers/client-035/revenue_usd", PARTS),
+        ("customers/client-035/margin_usd", TAKEN + PARTS),
+    ):
+        assert main(["explain", str(path), address]) == 0
+        printed = capsys.readouterr().out
+        assert all(printed.count(line) == 1 for line in lines), (address, printed)
+    assert main(["explain", str(path), "cost_usd", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"] == SUM
+
+
+def test_each_cell_has_its_own_lines(statement: dict[str, Any]) -> None:
+    _with_parts(statement)
+    row = next(r for r in statement["tables"]["customers"]["rows"] if r["customer"] == "client-035")
+    for key, lines in (("revenue_usd", PARTS), ("margin_usd", TAKEN), ("cost_usd", row["_lineage"]), ("plan", [])):
+        assert find(statement, f"customers/client-035/{key}", "r").lines == lines

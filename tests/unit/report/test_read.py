@@ -105,6 +105,7 @@ def test_a_damaged_report_is_a_report_or_an_error(
 def test_packing_loses_nothing_that_fits(statement: dict[str, Any], hostile: dict[str, Any]) -> None:
     for document in (statement, hostile):
         document["tables"]["models"]["rows"][0]["n_unpriced"] = "3"
+        document["tables"]["customers"]["rows"][2] |= {"_revenue_lineage": ["a", "b"], "_margin_lineage": ["c"]}
         held, text = fit(document)
         read_back = unpack(json.loads(text))
         assert read_back == held

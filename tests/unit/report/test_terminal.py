@@ -115,3 +115,21 @@ def test_a_factor_is_written_as_one(statement: dict[str, Any]) -> None:
 def test_what_does_not_balance_is_shouted(statement: dict[str, Any]) -> None:
     statement["accounting"]["balanced"] = False
     assert "DOES NOT BALANCE" in markdown(statement) and "DOES NOT BALANCE" in _printed(statement, 100)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [("0.03", "3.0% of compute"), ("1", "100% of compute"), ("0", ""), (None, "")]
+)
+def test_the_share_without_dates_stands_beside_the_prices(
+    share: str | None, said: str, statement: dict[str, Any]
+) -> None:
+    statement["figures"]["undated_cost_share"]["value"] = share
+    for text in (_printed(statement, 100), _shown(markdown(statement)), page(statement).split("</main>")[0]):
+        assert text.count(said + " is priced by cards without dates.") == (1 if said else 0)
+        if said:
+            assert text.index(said) > text.index("Prices")
+
+
+def _shown(text: str) -> str:
+    """Markdown without its escapes."""
+    return text.replace("\\", "")

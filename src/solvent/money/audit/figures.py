@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from solvent.figure import Figure, Figures, Method, Number, weakest
+from solvent.figure import Figure, Figures, Method, Number, exact_text, weakest
 from solvent.money.audit.tail import Spread, cvar_loss, spread
 from solvent.money.audit.totals import Total
 
@@ -282,12 +282,15 @@ class _Maker:
         tail = spread(b.customer_costs, TOP_SHARES)
         for share in TOP_SHARES:
             percent = int(share * 100)
+            top = share * len(b.customer_costs)
+            # Of few customers the top share is a part of one: the label says so, lest it read as a whole customer.
+            part = f" ({exact_text(top, 2)} of one customer)" if tail and top < 1 else ""
             self.add(
                 f"top_{percent}_percent_cost_share",
-                f"Share of compute by the top {percent}% of customers",
+                f"Share of compute by the top {percent}% of customers{part}",
                 tail.top[share] if tail else None,
                 "share",
-                f"compute of the costliest {percent}% of customers ÷ cost_usd",
+                f"compute of the costliest {percent}% of customers (boundary customer counted by its part) ÷ cost_usd",
                 ("cost_usd", "n_customers"),
             )
         self.add(
@@ -308,12 +311,13 @@ class _Maker:
             "customers with a margin below zero ÷ customers with known revenue",
             ("margin_usd", "n_customers"),
         )
+        loss = cvar_loss(margins)
         self.add(
             "cvar_loss_usd",
-            "Mean loss on the worst 5% of customers",
-            cvar_loss(margins),
+            "Mean loss on the worst 5% of customers" + ("; below zero: they earn" if loss and loss < 0 else ""),
+            loss,
             "usd",
-            "mean of −margin over the worst 5% of customers",
+            "mean of −margin over the worst 5% of customers, the boundary customer counted by its part",
             ("margin_usd", "n_customers"),
         )
         return tail

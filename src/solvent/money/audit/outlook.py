@@ -90,7 +90,7 @@ def _add_allowance(audit: Audit, entries: _Entries, allowed_usd: Fraction) -> No
     entries.add(
         _Entry(
             "allowance_for_policy",
-            f"Allowance per customer and month, in {audit.project.product.plural()}, for the policy",
+            f"Allowance per customer{_not_seat(audit)} and month, in {audit.project.product.plural()}, for the policy",
             "outputs/month",
             most / span.months,
             None if cap is None else cap / span.months,
@@ -98,6 +98,12 @@ def _add_allowance(audit: Audit, entries: _Entries, allowed_usd: Fraction) -> No
             ("cost_usd", "customer_value_usd", "n_outputs"),
         )
     )
+
+
+def _not_seat(audit: Audit) -> str:
+    """Where a customer has many seats, its allowance is easily read as a seat's."""
+    many = any((line.seats or 1) > 1 for line in audit.parts.attribution.all_lines())
+    return " (not per seat)" if many else ""
 
 
 def recurring_only(audit: Audit) -> bool:

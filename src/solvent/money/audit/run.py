@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from solvent.errors import LogError
 from solvent.money.audit.compare import changes_table, read_basis, read_statement
 from solvent.money.audit.conflicts import conflict_table
+from solvent.money.audit.contributions import add_contributions
 from solvent.money.audit.outlook import add_break_even, add_caching
 from solvent.money.audit.pricing import Pricing, price_cells
 from solvent.money.audit.span import covered
@@ -113,6 +114,9 @@ def _document(audit: Audit, catalogue: Catalogue, options: AuditOptions) -> dict
         older = read_statement(options.compare)
         document["tables"]["changes"] = changes_table(read_basis(older, options.compare), audit.basis())
     document["figures"] = figures.document()
+    parts = audit.parts
+    by_rate = totals(parts.con, parts.pricing, ("rate_no",))
+    add_contributions(document["figures"], parts.pricing, by_rate, parts.attribution)
     return document
 
 
@@ -121,7 +125,8 @@ def _parts(
 ) -> Parts:
     """Span, reserved machines, outputs, revenue."""
     project = loaded.project
-    span = covered(project.log, intake.partial.first, intake.partial.last)
+    whole_days = loaded.subscription_usd_per_month is not None
+    span = covered(project.log, intake.partial.first, intake.partial.last, whole_days)
     if any(used.offer for used in pricing.rates):
         if span is None or not span.days:
             raise LogError(

@@ -17,6 +17,7 @@ from solvent.figure import Figures, Method, exact_text, weakest
 from solvent.money.audit.compare import CostBasis, ModelUse, basis_document
 from solvent.money.audit.figures import Basis, Money, statement_figures
 from solvent.money.audit.pricing import Pricing
+from solvent.money.audit.subscription import days_text, of_subscription
 from solvent.money.audit.tables import NOBODY, MoneyOf, Shape, dimension_table, lineage_lines, price_table, row_name
 from solvent.money.audit.totals import OutputRule, Total, count_outputs, totals, unpriced_requests
 from solvent.money.audit.uncertainty import Intervals, block_intervals, customer_intervals
@@ -105,7 +106,7 @@ class Audit:
         a = self.parts.attribution
         return {
             self._shown(key): MoneyOf(
-                line.revenue_usd, line.refunds_usd + line.fees_usd + line.other_cost_usd, line.plan
+                line.revenue_usd, line.refunds_usd + line.fees_usd + line.other_cost_usd, line.plan, line
             )
             for key, line in {**a.lines, **a.idle}.items()
         }
@@ -291,7 +292,7 @@ class Audit:
             "accounting": self._accounting(),
             "left_out": self._left_out(),
             "verdict": self._verdict(figures),
-            "headline": [i for i in HEADLINE if figures[i].value is not None],
+            "headline": [i for i in self._headline() if figures[i].value is not None],
             "tables": self.tables(),
             "tail": {
                 "of": "cost",
@@ -304,6 +305,12 @@ class Audit:
             "basis": basis_document(self.basis()),
             "figures": figures,
         }
+
+    def _headline(self) -> tuple[str, ...]:
+        """For a subscription, a month at list price comes first: it stands against the price paid."""
+        if self.parts.loaded.subscription_usd_per_month is None:
+            return HEADLINE
+        return tuple(dict.fromkeys(("cost_per_month_usd", *HEADLINE)))
 
     def _accounting(self) -> dict[str, int | bool]:
         """Where every row went; that they add up is checked here, whatever the log."""
@@ -327,7 +334,9 @@ class Audit:
         value, cost = figures["customer_value_usd"].value, figures["cost_usd"].value
         nothing = value == 0 and bool(cost)
         ratio, margin = figures["cost_per_value"], figures["gross_margin"]
-        return decide(self.project.policy, ratio, margin, left, brings_nothing=nothing)
+        verdict = decide(self.project.policy, ratio, margin, left, brings_nothing=nothing)
+        usd_per_month = p.loaded.subscription_usd_per_month
+        return verdict if usd_per_month is None else of_subscription(verdict, figures, usd_per_month, p.span)
 
     def _span(self) -> dict[str, Any]:
         span, log = self.parts.span, self.project.log
@@ -337,8 +346,15 @@ class Audit:
             "days": exact_text(span.days) if span else None,
             "zone": log.zone or "as the log states",
             "zone_source": self.parts.loaded.source() if log.zone else "request log",
-            "source": self.parts.loaded.source() if log.start or log.end else "first and last request",
+            "source": self._span_source(),
         }
+
+    def _span_source(self) -> str:
+        if self.project.log.start or self.project.log.end:
+            return self.parts.loaded.source()
+        if self.parts.loaded.subscription_usd_per_month is not None:
+            return "whole days, from that of the first request to that of the last"
+        return "first and last request"
 
     def _left_out(self) -> list[dict[str, Any]]:
         p = self.parts
@@ -372,6 +388,9 @@ class Audit:
             (f"{a} is priced as {b}", f"{source} [prices.aliases]") for a, b in self.project.prices.aliases.items()
         ]
         texts += [(text, source) for text in p.loaded.conversions]
+        if p.loaded.subscription_usd_per_month is not None and p.span is not None:
+            days = f"{days_text(p.span)} on which the log lies, whole days in UTC"
+            texts.append((f"The subscription is prorated to the {days}.", "--subscription"))
         unnamed = self.project.revenue.unnamed_customer or NOBODY
         texts += [(text.replace(unnamed, self._shown(unnamed)), said_by) for text, said_by in p.attribution.assumptions]
         return [{"text": text, "source": origin, "figures": []} for text, origin in texts]

@@ -13,9 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 from solvent.figure import Method, exact_text
+from solvent.money.audit.contributions import customer_lines
 from solvent.money.audit.figures import ratio
 from solvent.money.audit.pricing import Pricing, UsedRate
 from solvent.money.audit.totals import Key, Total
+from solvent.money.revenue.lines import RevenueLine
 from solvent.records import BUCKET_BY_NAME
 
 MAX_ROWS = 20_000
@@ -36,11 +38,12 @@ def row_name(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MoneyOf:
-    """The revenue side of one row; None where it isn't known."""
+    """The revenue side of one row; None where it isn't known. line: the customer's, for its lineage."""
 
     revenue_usd: Fraction | None = None
     deductions_usd: Fraction = Fraction(0)
     plan: str | None = None
+    line: RevenueLine | None = None
 
     def margin_usd(self, cost_usd: Fraction | None) -> Fraction | None:
         if self.revenue_usd is None or cost_usd is None:
@@ -75,6 +78,8 @@ def dimension_table(
     for row in table_rows[:MAX_ROWS_WITH_LINEAGE]:
         if lines := lineage.get(row[shape.key]):
             row["_lineage"] = lines
+        if (line := money.get(row[shape.key], MoneyOf()).line) is not None:
+            row |= customer_lines(line)
     return {
         "label": shape.label,
         "columns": _columns(shape),

@@ -270,7 +270,10 @@
     const others = table.columns.filter((c, i) => i > 0 && !passed.includes(c.key) && row[i] !== null && new RegExp("\\b" + c.key.replace(/\W/g, "\\$&") + "\\b").test(column.formula || ""));
     const labels = new Map(table.columns.map((c) => [c.key, c.label]));
     const hasCost = table.columns.some((c) => c.key === "cost_usd");
-    const lines = key === "cost_usd" || !hasCost ? (table.lineage || [])[index] || [] : [];
+    // A row's plain lines say how its cost came about; others name their column.
+    const held = { revenue_usd: table.revenue_lineage, margin_usd: table.margin_lineage };
+    const list = Object.hasOwn(held, key) ? held[key] : key === "cost_usd" || !hasCost ? table.lineage : null;
+    const lines = (list || [])[index] || [];
     return {
       ...column, label: column.label + " of " + row[0], value: row[at], id: name + "/" + rowName(table, index) + "/" + key, lines,
       said: column.formula ? readable(column.formula, labels) : "", children: others.map((c) => () => cellItem(name, index, c.key, passed)),
@@ -310,7 +313,7 @@
       el("h2", { id: "lineage-title" }, item.label + " ", item.method ? badge(item.method) : null),
       el("p", { class: "big" }, human(item.value, item.unit), words ? el("span", { class: "words" }, " " + words) : null),
       described(item),
-      ...(linesOf(item) ? [el("h3", null, "How the cost came about"), linesOf(item)] : []),
+      ...(linesOf(item) ? [el("h3", null, "How it came about"), linesOf(item)] : []),
       ...(item.children && item.children.length ? [el("h3", null, "Made of"), el("div", { class: "tree" }, item.children.map((child) => branch(child, 1)))] : []),
     );
     if (!dialog.open) dialog.showModal();

@@ -227,3 +227,22 @@ def test_features_and_days(audit: Audit) -> None:
     assert found.cell("features", "(none)", "cost_usd") == 2
     assert found.cell("days", "2026-01-03", "cost_usd") == 2
     assert found.cell("hours", "2026-01-03 23:00", "cost_usd") == 2
+
+
+def test_profit_and_parts_of_customers_are_said_to_be(audit: Audit, month: dict[str, str]) -> None:
+    earning = audit(LOG[:3], project(month), {"customers.csv": CUSTOMERS})["figures"]
+    assert earning["cvar_loss_usd"]["value"].startswith("-")
+    assert earning["cvar_loss_usd"]["label"] == "Mean loss on the worst 5% of customers; below zero: they earn"
+    losing = audit(LOG, project(month), {"customers.csv": CUSTOMERS})["figures"]
+    assert losing["cvar_loss_usd"]["label"] == "Mean loss on the worst 5% of customers"
+    for share, part in ((1, "0.03"), (10, "0.3")):
+        figure = losing[f"top_{share}_percent_cost_share"]
+        assert figure["label"].endswith(f"top {share}% of customers ({part} of one customer)")
+        assert "boundary customer counted by its part" in figure["formula"]
+
+
+@pytest.mark.parametrize(("seats", "said"), [("1", "customer and month"), ("4", "customer (not per seat) and month")])
+def test_an_allowance_of_many_seats_is_a_customers(audit: Audit, month: dict[str, str], seats: str, said: str) -> None:
+    customers = f"customer,plan,seats\na,pro,{seats}\nb,pro,1\nz,pro,1\n"
+    found = audit(LOG, project(month), {"customers.csv": customers})
+    assert said in found["figures"]["allowance_for_policy"]["label"]
