@@ -8,8 +8,6 @@ Enter at `run_audit`.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -19,26 +17,30 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from solvent.errors import LogError
+from solvent.errors import LogError, PriceError
 from solvent.money.audit.compare import changes_table, read_basis, read_statement
 from solvent.money.audit.conflicts import conflict_table
 from solvent.money.audit.contributions import add_contributions
 from solvent.money.audit.outlook import add_break_even, add_caching
 from solvent.money.audit.pricing import Pricing, price_cells
+from solvent.money.audit.pseudonym import Hidden, pseudonymiser
 from solvent.money.audit.span import covered
 from solvent.money.audit.statement import Audit, Parts, customer_usage
+from solvent.money.audit.tables import NOBODY
 from solvent.money.audit.totals import OutputRule, count_outputs, reserve, totals, unpriced_requests
 from solvent.money.prices.catalogue import Catalogue
+from solvent.money.prices.offer import Offer
 from solvent.money.project import LoadedProject, Project
 from solvent.money.project_catalogue import catalogue_of
 from solvent.money.revenue.attribute import attribute
 from solvent.money.revenue.lines import Attribution, Span
 from solvent.money.revenue.value import customer_value
 from solvent.money.usage.cells import Grid
-from solvent.money.usage.intake import Intake, Reading, take_in
+from solvent.money.usage.intake import Intake, Reading, as_if_in_utc, take_in, without_day_or_zone
+from solvent.money.usage.problems import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import duckdb
 
@@ -86,14 +88,19 @@ def run_audit(
     catalogue = catalogue_of(loaded, options.as_of)
     grid = grid_of(catalogue)
     with connection(options.threads) as con:
-        intake = take_in(con, paths, Reading(project.log, project.output, grid, options.format), progress)
+        reading = Reading(project.log, project.output, grid, options.format)
+        intake = take_in(con, paths, reading, progress)
         if intake.accepted == 0 and not intake.rejected:
             raise LogError(str(paths[0]), "no request in it", "a log with at least one request")
         progress("pricing", None)
         pricing = price_cells(con, f"{intake.partial.name}_cells", catalogue, intake.grid, project.offers)
         gaps = gap_lines(con, intake, pricing)
         if gaps and not options.allow_missing:
-            raise Incomplete(gaps, _n_gaps(con, intake, pricing))
+            n = _n_gaps(con, intake, pricing)
+            timeless = without_day_or_zone(intake.problems)
+            if timeless:
+                gaps = _gaps_behind(con, paths, reading, timeless, catalogue, project.offers)
+            raise Incomplete(gaps, n)
         parts = _parts(con, loaded, intake, pricing, options)
         progress("putting the statement together", None)
         return _document(Audit(parts), catalogue, options)
@@ -127,7 +134,8 @@ def _parts(
     project = loaded.project
     whole_days = loaded.subscription_usd_per_month is not None
     span = covered(project.log, intake.partial.first, intake.partial.last, whole_days)
-    if any(used.offer for used in pricing.rates):
+    if project.offers:
+        _refuse_unused(project.offers, pricing)
         if span is None or not span.days:
             raise LogError(
                 "[log] start, end",
@@ -143,8 +151,37 @@ def _parts(
     attribution = _attribution(loaded, customer_usage(by_customer), span)
     n_outputs = sum((t.n_outputs for t in by_customer.values()), Fraction(0))
     value_usd, value_source = customer_value(project.value, attribution, n_outputs, span)
-    name = pseudonymiser(options.hash_key) if options.hash_key else (lambda customer: customer)
-    return Parts(con, loaded, intake, pricing, span, rule, attribution, value_usd, value_source, options.by, name)
+    parts = Parts(con, loaded, intake, pricing, span, rule, attribution, value_usd, value_source, options.by)
+    return _pseudonymous(parts, by_customer, options.hash_key) if options.hash_key else parts
+
+
+def _pseudonymous(parts: Parts, by_customer: Iterable[tuple[str | None, ...]], key: bytes) -> Parts:
+    """The parts with customers' names hidden, in the names of features too; notes say where names stood or stand."""
+    name = pseudonymiser(key)
+    named = {customer for (customer,) in by_customer if customer}
+    hide = Hidden(named | {*parts.attribution.lines, *parts.attribution.idle} - {NOBODY}, name)
+    found = {dimension: totals(parts.con, parts.pricing, (dimension,)) for dimension in ("feature", "model")}
+    n = {dimension: sum(hide.holds(value) for (value,) in values) for dimension, values in found.items()}
+    if n["feature"]:
+        parts.intake.notes.append(
+            f"{n['feature']:,} names of features held a customer's name, which is hashed there too"
+        )
+    if n["model"]:
+        parts.intake.notes.append(f"{n['model']:,} names of models hold a customer's name and are shown as they are")
+    return replace(parts, name_customer=name, name_feature=hide)
+
+
+def _refuse_unused(offers: Sequence[Offer], pricing: Pricing) -> None:
+    """A machine is paid for whether or not it serves: one that no request ran on has nobody to bear its cost."""
+    used = {rate.offer.name for rate in pricing.rates if rate.offer is not None}
+    for offer in offers:
+        if offer.name not in used:
+            raise PriceError(
+                f"[[offers]] {offer.name}",
+                f"no request of this log ran on it (it serves {', '.join(offer.serves)}), but its hours are paid for",
+                "a log that holds its requests",
+                "add them to the log, or leave the offer out",
+            )
 
 
 def _attribution(loaded: LoadedProject, usage: dict[str, Any], span: Span | None) -> Attribution:
@@ -178,20 +215,22 @@ def gap_lines(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) 
     return lines
 
 
+def _gaps_behind(
+    con: duckdb.DuckDBPyConnection,
+    paths: Sequence[str | Path],
+    reading: Reading,
+    timeless: Sequence[Group],
+    catalogue: Catalogue,
+    offers: Sequence[Offer],
+) -> list[str]:
+    """The gap lines of a log whose times lack a zone or a day, with all that shows once they are read as UTC."""
+    intake = take_in(con, paths, as_if_in_utc(reading, timeless), lambda text, share: None)
+    pricing = price_cells(con, f"{intake.partial.name}_cells", catalogue, intake.grid, offers)
+    return [group.line() for group in timeless] + gap_lines(con, intake, pricing)
+
+
 def _n_gaps(con: duckdb.DuckDBPyConnection, intake: Intake, pricing: Pricing) -> int:
     return intake.problems.n() + sum(n for _, n in unpriced_requests(con, pricing))
-
-
-def pseudonymiser(key: bytes) -> Callable[[str], str]:
-    """Customer → a name that only the key's owner can connect: HMAC-SHA-256, 80 bits in base 32."""
-
-    def name(customer: str) -> str:
-        digest = hmac.new(key, customer.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
-        import base64
-
-        return "c-" + base64.b32encode(digest[:10]).decode("ascii").lower()
-
-    return name
 
 
 @contextmanager

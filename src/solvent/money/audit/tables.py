@@ -45,6 +45,12 @@ class MoneyOf:
     plan: str | None = None
     line: RevenueLine | None = None
 
+    @property
+    def net_usd(self) -> Fraction | None:
+        """Revenue less refunds: what a gross margin is a share of."""
+        refunds = self.line.refunds_usd if self.line is not None else Fraction(0)
+        return None if self.revenue_usd is None else self.revenue_usd - refunds
+
     def margin_usd(self, cost_usd: Fraction | None) -> Fraction | None:
         if self.revenue_usd is None or cost_usd is None:
             return None
@@ -111,7 +117,7 @@ def _row(shape: Shape, name: str, total: Total, whole: Total, money: MoneyOf) ->
         margin = None if whole_cost is None else money.margin_usd(whole_cost)
         row["revenue_usd"] = exact_text(money.revenue_usd)
         row["margin_usd"] = exact_text(margin)
-        row["gross_margin"] = exact_text(ratio(margin, money.revenue_usd))
+        row["gross_margin"] = exact_text(ratio(margin, money.net_usd))
     row["cost_per_output_usd"] = exact_text(ratio(cost, total.n_priced_outputs))
     row["cost_share"] = exact_text(ratio(cost, whole.cost_usd))
     if total.n_unpriced:
@@ -149,7 +155,14 @@ def _columns(shape: Shape) -> list[dict[str, str]]:
                 "revenue_usd − refunds − payment fees − other cost − cost_usd",
                 "derived",
             ),
-            _column("gross_margin", "Margin share", "share", shape.money_method, "margin_usd ÷ revenue_usd", "derived"),
+            _column(
+                "gross_margin",
+                "Margin share",
+                "share",
+                shape.money_method,
+                "margin_usd ÷ (revenue_usd − refunds)",
+                "derived",
+            ),
         ]
     columns += [
         _column(

@@ -78,3 +78,8 @@ def test_costs_beside_compute_count_without_any_plan(tmp_path: Path) -> None:
     found = run_audit([tmp_path / "log.csv"], load(tmp_path / "solvent.toml"), AuditOptions())
     assert found["figures"]["other_cost_usd"]["value"] == "0.3"
     assert found["figures"]["revenue_usd"]["value"] is None and found["verdict"]["state"] == "unknown"
+
+
+def test_a_machine_that_served_nothing_isnt_free(tmp_path: Path) -> None:
+    with pytest.raises(PriceError, match=r"two H100.*paid for"):
+        audit(tmp_path, "2026-01-05T03:00:00Z,c,gpt-4o,1000000,0\n")
