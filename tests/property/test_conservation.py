@@ -46,23 +46,31 @@ COLUMNS = (
 
 @dataclass
 class Expected:
-    """What must become of the records, counted as they are written. by_id: copies of an accepted request."""
+    """What must become of the records, counted as they are written. by_id: accepted rows with one id, each with its
+    fate, customer, model and instant: copies of one request, or of several that contradict each other."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    by_id: dict[str, list[str]] = field(default_factory=dict)
+    by_id: dict[str, list[tuple[str, str, str, datetime]]] = field(default_factory=dict)
 
-    def add(self, fate: str, request_id: str | None = None) -> None:
+    def add(
+        self, fate: str, request_id: str | None = None, customer: str = "", model: str = "", at: datetime = START
+    ) -> None:
         if request_id and fate in (PRICED, UNPRICED):
-            self.by_id.setdefault(request_id, []).append(fate)
+            self.by_id.setdefault(request_id, []).append((fate, customer, model, at))
         else:
             self.counts[fate] += 1
 
     def accounting(self) -> dict[str, int]:
         counts = Counter(self.counts)
         duplicates = 0
-        for fates in self.by_id.values():
-            counts[fates[0]] += 1
-            duplicates += len(fates) - 1
+        for copies in self.by_id.values():
+            fates, customers, models, instants = zip(*copies, strict=True)
+            apart = max(instants) - min(instants) > timedelta(days=1)
+            if apart or len({*customers} - {""}) > 1 or len({*models}) > 1:
+                counts[REJECTED] += len(copies)
+            else:
+                counts[fates[0]] += 1
+                duplicates += len(copies) - 1
         found = {
             "priced": counts[PRICED],
             "unpriced": counts[UNPRICED],
@@ -73,17 +81,20 @@ class Expected:
         return {"rows_in": sum(found.values()) - found["not_requests"], **found}
 
 
-def time_text(rng: random.Random) -> str:
-    at = START + timedelta(seconds=rng.randrange(86_400 * 40), microseconds=rng.choice([0, 1, 999_999]))
+def time_text(rng: random.Random, near: datetime | None = None) -> tuple[str, datetime]:
+    """A time as some log writes it, and the instant that it means; at most 20 hours after `near`."""
+    at = (near or START) + timedelta(seconds=rng.randrange(3_600 * 20 if near else 86_400 * 40))
+    at += timedelta(microseconds=rng.choice([0, 1, 999_999]))
+    whole = at.replace(microsecond=0)
     return rng.choice(
         [
-            at.isoformat(),
-            at.isoformat().replace("+00:00", "Z"),
-            at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S+05:30"),
-            str(int(at.timestamp())),
-            str(int(at.timestamp() * 1000)),
-            f"{at.timestamp():.3f}",
-            str(int(at.timestamp()) * 10**9),
+            (at.isoformat(), at),
+            (at.isoformat().replace("+00:00", "Z"), at),
+            (whole.strftime("%Y-%m-%d %H:%M:%S+05:30"), whole - timedelta(hours=5, minutes=30)),
+            (str(int(at.timestamp())), whole),
+            (str(int(at.timestamp()) * 1000), whole),
+            (f"{at.timestamp():.3f}", at),
+            (str(int(at.timestamp()) * 10**9), whole),
         ]
     )
 
@@ -105,17 +116,23 @@ BAD_COUNTS = ("-5", "1.5", "abc", "100000001", "inf", "-inf", "nan", "1e9", "0x1
 ODD_COUNTS = ("0", "7", "12.0", "1e3", " 5 ", "00012", "100000000")
 
 
-def cells(rng: random.Random, expected: Expected, ids: list[tuple[str, str]]) -> dict[str, str]:
-    """One record of plain columns, its fate noted."""
-    model = rng.choice(list(MODELS))
+Ids = dict[str, tuple[str, str, datetime]]
+
+
+def cells(rng: random.Random, expected: Expected, ids: Ids) -> dict[str, str]:
+    """One record of plain columns, its fate noted. Of an id that comes again mostly the same request, not always."""
     request_id = rng.choice(["", f"r{rng.randrange(10**9)}", f"r{rng.randrange(8)}"])
-    model = dict(ids).setdefault(request_id, model) if request_id else model
-    ids.append((request_id, model))
+    customer, model = rng.choice(NAMES), rng.choice(list(MODELS))
+    text, at = time_text(rng)
+    if request_id and rng.random() < 0.9:
+        before = ids.setdefault(request_id, (customer, model, START + timedelta(days=rng.randrange(30))))
+        customer, model = rng.choice([before[0], before[0], ""]), before[1]
+        text, at = time_text(rng, before[2])
     prompt = rng.choice(["0", "5", "1000000", *ODD_COUNTS[:4]])
     row = {
-        "timestamp": time_text(rng),
+        "timestamp": text,
         "request_id": request_id,
-        "customer": rng.choice(NAMES),
+        "customer": customer,
         "model": model,
         "prompt_tokens": prompt,
         "completion_tokens": rng.choice(ODD_COUNTS),
@@ -133,7 +150,7 @@ def cells(rng: random.Random, expected: Expected, ids: list[tuple[str, str]]) ->
         row[rng.choice(["prompt_tokens", "completion_tokens", "model"])], fate = "", REJECTED
     elif fault < 0.28:
         row["cached_tokens"], fate = "1000001", REJECTED
-    expected.add(fate, request_id)
+    expected.add(fate, request_id, customer, model, at)
     return row
 
 
@@ -147,7 +164,7 @@ def csv_log(rng: random.Random, expected: Expected) -> tuple[str, bytes]:
     delimiter, end = rng.choice([",", ",", ";", "\t", "|"]), rng.choice(["\n", "\n", "\r\n"])
     columns = rng.sample(COLUMNS, len(COLUMNS))
     lines = [delimiter.join(columns)]
-    ids: list[tuple[str, str]] = []
+    ids: Ids = {}
     for _ in range(rng.randrange(1, 30)):
         kind = rng.random()
         if kind < 0.05:
@@ -184,7 +201,7 @@ def bad_csv_line(rng: random.Random, delimiter: str, n: int) -> tuple[str, str]:
 
 
 def jsonl_log(rng: random.Random, expected: Expected) -> tuple[str, bytes]:
-    ids: list[tuple[str, str]] = []
+    ids: Ids = {}
     lines = [json.dumps({**dict.fromkeys(COLUMNS), **as_json(rng, cells(rng, expected, ids))})]
     for _ in range(rng.randrange(0, 30)):
         kind = rng.random()
@@ -241,7 +258,7 @@ def as_json(rng: random.Random, row: dict[str, str]) -> dict[str, Any]:
 
 
 def parquet_log(rng: random.Random, expected: Expected) -> tuple[str, bytes]:
-    ids: list[tuple[str, str]] = []
+    ids: Ids = {}
     rows = [cells(rng, expected, ids) for _ in range(rng.randrange(1, 25))]
     path = Path(scratch) / "made.parquet"
     with duckdb.connect() as con:
@@ -396,6 +413,6 @@ def test_a_row_that_goes_missing_is_noticed(
 ) -> None:
     """The comparison above can fail: a generator that promises one row more is caught."""
     add = Expected.add
-    monkeypatch.setattr(Expected, "add", lambda self, fate, i=None: (add(self, fate, i), add(self, fate, i))[0])
+    monkeypatch.setattr(Expected, "add", lambda self, *a: (add(self, *a), add(self, *a))[0])
     with pytest.raises(AssertionError, match="seed"):
         check(range(1), tmp_path, market)

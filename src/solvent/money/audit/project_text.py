@@ -73,7 +73,13 @@ def _log(survey: Survey) -> list[str]:
     ]
     if intake.map is not None:
         lines += ["", '[log.columns]             # ours = "yours", as guessed: check them']
-        lines += [f"{target} = {quoted(source)}" for target, source in intake.map.columns.items() if target in TARGETS]
+        unclear = {"prompt_tok"} if any(group.kind == "ambiguous" for group in intake.problems) else set()
+        for target, source in intake.map.columns.items():
+            if target in unclear:
+                lines.append(f"# prompt_tok = {quoted(source)}  # if cached tokens are inside, as OpenAI counts; else")
+                lines.append(f"# input_tok = {quoted(source)}   # if they stand beside, as Anthropic counts")
+            elif target in TARGETS:
+                lines.append(f"{target} = {quoted(source)}")
         unused = [*intake.map.not_understood, *intake.map.ignored]
         if unused:
             lines.append("# not used: " + comment(", ".join(unused)))

@@ -62,6 +62,7 @@ class Parts:
     value_source: str
     by: str = "customer"
     name_customer: Callable[[str], str] = field(default=lambda name: name)
+    name_feature: Callable[[str], str] = field(default=lambda name: name)
 
 
 class Audit:
@@ -94,6 +95,8 @@ class Audit:
     def _name(self, dimension: str) -> Callable[[Any], str]:
         if dimension == "customer":
             return lambda value: self._shown(row_name(value))
+        if dimension == "feature":
+            return lambda value: self.parts.name_feature(row_name(value))
         return row_name
 
     def _shown(self, name: str) -> str:
@@ -397,6 +400,8 @@ class Audit:
 
     def _constant(self, name: str, value: str | int) -> str | int:
         """A constant of the log as the report shows it."""
+        if name == "feature":
+            return self.parts.name_feature(str(value))
         return self._shown(str(value)) if name == "customer" else value
 
 

@@ -16,8 +16,7 @@ from solvent.money.audit.run import connection, grid_of
 from solvent.money.audit.totals import totals
 from solvent.money.project import LoadedProject
 from solvent.money.project_catalogue import catalogue_of
-from solvent.money.usage.intake import Intake, Reading, take_in
-from solvent.money.usage.locate import NO_DAY
+from solvent.money.usage.intake import DAYLESS, Intake, Reading, as_if_in_utc, take_in, without_day_or_zone
 from solvent.money.usage.relation import one_row
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Survey:
 
     @property
     def zone_missing(self) -> bool:
-        return any(gap.what != NO_DAY for gap in self.timeless)
+        return any(gap.what not in DAYLESS for gap in self.timeless)
 
     def document(self) -> dict[str, Any]:
         intake = self.intake
@@ -90,13 +89,9 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
     reading = Reading(loaded.project.log, loaded.project.output, grid_of(catalogue), format_name)
     with connection() as con:
         intake = take_in(con, paths, reading, progress)
-        timeless = [
-            Gap(group.detail, group.n, group.fix)
-            for group in intake.problems
-            if group.kind == "missing_zone" or group.detail == NO_DAY
-        ]
+        timeless = without_day_or_zone(intake.problems)
         if timeless:
-            intake = take_in(con, paths, _as_if_in_utc(reading, timeless), progress)
+            intake = take_in(con, paths, as_if_in_utc(reading, timeless), progress)
         cells = f"{intake.partial.name}_cells"
         pricing = price_cells(con, cells, catalogue, intake.grid, loaded.project.offers)
         models, unpriced = _models(con, pricing)
@@ -104,17 +99,10 @@ def survey(paths: Sequence[str | Path], loaded: LoadedProject, format_name: str 
             con, f"SELECT count(DISTINCT customer), coalesce(sum(n) FILTER (customer IS NULL), 0) FROM {cells}"
         )
         customers, features = _busiest(con, cells, "customer"), _busiest(con, cells, "feature")
-    found = Survey(intake, _merged(models), int(n_customers), customers, features, timeless)
+    unsaid = [Gap(group.detail, group.n, group.fix) for group in timeless]
+    found = Survey(intake, _merged(models), int(n_customers), customers, features, unsaid)
     found.gaps = _gaps(found, loaded, _merged_gaps(unpriced), int(n_nameless))
     return found
-
-
-def _as_if_in_utc(reading: Reading, timeless: Sequence[Gap]) -> Reading:
-    """The same reading with a zone, and with a day where the log names none: to look the rest over."""
-    constants = dict(reading.log.constants)
-    if any(gap.what == NO_DAY for gap in timeless):
-        constants.setdefault("at", "2026-01-01T00:00:00Z")
-    return replace(reading, log=reading.log.model_copy(update={"zone": "UTC", "constants": constants}))
 
 
 def _models(con: duckdb.DuckDBPyConnection, pricing: Pricing) -> tuple[list[ModelLine], list[Gap]]:

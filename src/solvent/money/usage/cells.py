@@ -5,7 +5,8 @@ used buckets. Its counts are exact integers, so the price of a cell is one exact
 never sees a price: repricing needs no second look at the log.
 Deduplication in two rounds, so that parts of a log can be read anywhere: (1) every part gives the hashes of its
 request ids; hashes seen twice are contested; (2) every part sums its uncontested rows and hands over the
-contested ones, of which the last snapshot counts. Hashes only select: equality is decided on the ids.
+contested ones, of which the last snapshot counts. Hashes only select: equality is decided on the ids, and rows of one
+id that can't be one request are rejected, all of them (`rows_at_odds`).
 Enter at `Part`, then `merge`, then `settle`.
 """
 
@@ -34,6 +35,12 @@ HASHES_AT_ONCE = 16_000_000
 # Below this many customers, resampling customers says nothing; time blocks are resampled instead.
 MIN_CUSTOMERS_TO_RESAMPLE = 10
 BLOCK_S = 300
+# Snapshots and retries of one request lie this close together; the same id later is another request.
+SAME_REQUEST_S = 86_400
+# The problem of rows whose id is also that of another request.
+AT_ODDS = "same_id"
+# A model's name without what writers of one call add or leave out: a vendor's prefix, a date.
+_BARE_MODEL = r"regexp_replace(lower(model), '^.*/|[-@](\d{4}-\d\d-\d\d|\d{8})$', '', 'g')"
 # Rows in which models are looked for before the scan; a model that isn't among them gets the whole grid.
 ROWS_SAMPLED, MODELS_AT_MOST = 100_000, 200
 
@@ -437,17 +444,41 @@ def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]
     return result
 
 
-def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, grouping: Grouping) -> tuple[Partial, int]:
+def rows_at_odds(con: duckdb.DuckDBPyConnection, name: str, within_s: int | None) -> int:
+    """Makes `name`_odd, the ids of contested rows that can't be one request. → how many rows have such an id.
+
+    Rows of one id are one request where they name one customer, one model and lie within `within_s` of each other;
+    a row that names no customer agrees with all. The rule looks at all rows of an id at once, so that it doesn't
+    depend on their order. None: the ids are the vendor's own, and copies are written anew at any later time.
+    """
+    apart = "" if within_s is None else f' OR max(epoch_us("at")) - min(epoch_us("at")) > {within_s * 1_000_000}'
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name}_odd AS SELECT request_id, count(*) AS n FROM {name}_contested GROUP BY 1"
+        f" HAVING count(DISTINCT customer) > 1 OR count(DISTINCT {_BARE_MODEL}) > 1{apart}"
+    )
+    return int(one_row(con, f"SELECT coalesce(sum(n), 0) FROM {name}_odd")[0])
+
+
+def settle(
+    con: duckdb.DuckDBPyConnection,
+    partial: Partial,
+    grid: Grid,
+    grouping: Grouping,
+    within_s: int | None = SAME_REQUEST_S,
+) -> tuple[Partial, int]:
     """Decides the contested rows and adds the winners. → (partial without contested rows, duplicates dropped).
 
-    Of the rows with one id, the last snapshot counts: the one with the most output, then the most tokens, then
-    by every other column, so that the choice doesn't depend on the order of the files.
+    Rows whose id is that of several requests are rejected, since nobody knows which of them are copies: they are
+    counted in `rejected` under AT_ODDS. Of the other rows with one id, the last snapshot counts: the one with the
+    most output, then the most tokens, then by every other column, so that the choice doesn't depend on the order of
+    the files.
     """
     name = partial.name
     row = one_row(con, f"SELECT count(*) FROM {name}_contested")
     n_contested = int(row[0])
     if not n_contested:
         return partial, 0
+    n_at_odds = rows_at_odds(con, name, within_s)
     buckets = partial.buckets
     total = " + ".join(buckets) or "0"
     made = " + ".join(b for b in ("output_tok", "reasoning_tok") if b in buckets) or "0"
@@ -459,7 +490,8 @@ def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, groupin
     picked = ", ".join(('"at"', "request_id", *texts, *buckets, "prefix_blocks"))
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {won}_rows AS SELECT {picked} FROM {name}_contested"
-        f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1"
+        + (f" WHERE request_id NOT IN (SELECT request_id FROM {name}_odd)" if n_at_odds else "")
+        + f" QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY {order}) = 1"
     )
     none_left = f"SELECT * FROM {name}_contested WHERE false"
     _view(con, f"{won}_contested", none_left)
@@ -467,5 +499,7 @@ def settle(con: duckdb.DuckDBPyConnection, partial: Partial, grid: Grid, groupin
     relation = full_relation(f"SELECT * FROM {won}_rows", buckets)
     sum_rows(con, relation, f"({relation.sql})", winners, grid, grouping)
     merged = merge(con, f"{name}_settled", [partial, winners])
+    if n_at_odds:
+        merged.rejected[AT_ODDS] = n_at_odds
     _view(con, f"{merged.name}_contested", none_left)
-    return merged, n_contested - winners.n_accepted
+    return merged, n_contested - n_at_odds - winners.n_accepted

@@ -19,19 +19,24 @@ from solvent.records import BUCKET_NAMES, REQUEST_COLUMNS
 
 SECONDS = {"input_audio_s": "input_audio_us", "output_audio_s": "output_audio_us", "output_video_s": "output_video_us"}
 INCLUSIVE = ("prompt_tok", "completion_tok")
+CACHED = ("cache_read_tok", "cache_write_5m_tok", "cache_write_1h_tok")
 TEXTS = ("request_id", "output_id", "customer", "feature", "provider", "model", "service")
 TARGETS: tuple[str, ...] = (*REQUEST_COLUMNS, "at_offset_ms", *INCLUSIVE, *SECONDS, "prefix_blocks")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """columns: target → source column (dots descend into objects).   constants: target → fixed value."""
+    """columns: target → source column (dots descend into objects).   constants: target → fixed value.
+
+    unclear_input: the column whose name doesn't say whether cached tokens are inside; guessed as `prompt_tok`.
+    """
 
     columns: Mapping[str, str]
     constants: Mapping[str, str | int]
     notes: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    unclear_input: str | None = None
 
     def buckets(self) -> tuple[str, ...]:
         """The buckets that this map can fill, in the order of the records."""
@@ -60,12 +65,15 @@ def column_map(
 ) -> ColumnMap:
     """The map for a log with these columns: the user's own entries first, then the names that are known.
 
-    found: the log's top-level columns.   columns, constants: [log.columns] and [log.constants].
+    found: the log's top-level columns.   columns, constants: [log.columns] and [log.constants]; a target that is
+    mapped to an empty text isn't guessed: the log doesn't have it.
     Raises: LogError when an entry names a target or column that isn't there, or nothing can be counted.
     """
     for name in (*columns, *constants):
         if name not in TARGETS:
             raise LogError(where, f"[log.columns] has {name!r}", "one of " + ", ".join(TARGETS))
+    nowhere = {target for target, source in columns.items() if not source}
+    columns = {target: source for target, source in columns.items() if source}
     missing = [source for source in columns.values() if source.split(".", 1)[0] not in found and source not in found]
     if missing:
         raise LogError(
@@ -73,7 +81,7 @@ def column_map(
             f"[log.columns] names {', '.join(map(repr, missing))}",
             "columns of the log: " + ", ".join(map(repr, list(found)[:40])),
         )
-    guess, notes = _guess(found, set(columns) | set(constants), set(columns.values()))
+    guess, notes = _guess(found, nowhere | set(columns) | set(constants), set(columns.values()))
     chosen = {**guess, **columns}
     _check(chosen, constants, found, where)
     used = {source.split(".", 1)[0] for source in chosen.values()} | set(chosen.values())
@@ -81,7 +89,10 @@ def column_map(
     words = _vocabulary()["usage_words"]
     unclear = tuple(n for n in rest if n not in ignore_keys and _unclear(n, words))
     ignored = tuple(n for n in rest if n not in unclear)
-    return ColumnMap(chosen, dict(constants), tuple(notes), unclear, ignored)
+    unclear_input = guess.get("prompt_tok") if set(CACHED) & {*chosen, *constants} else None
+    if unclear_input is not None and unclear_input.lower() not in _vocabulary()["inside"]["names"]["prompt_tok"]:
+        unclear_input = None
+    return ColumnMap(chosen, dict(constants), tuple(notes), unclear, ignored, unclear_input)
 
 
 def _unclear(name: str, words: Sequence[str]) -> bool:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from solvent.errors import LogError
 from solvent.money.project import Log, Output
 from solvent.money.usage.cells import (
+    AT_ODDS,
+    SAME_REQUEST_S,
     Grid,
     Grouping,
     Hashes,
@@ -27,10 +29,19 @@ from solvent.money.usage.cells import (
     merge,
     settle,
 )
-from solvent.money.usage.columns import ColumnMap
+from solvent.money.usage.columns import INCLUSIVE, SECONDS, ColumnMap
 from solvent.money.usage.flat import flat_logs, is_whole, stand_ins
-from solvent.money.usage.locate import BrokenQuotes, locate, structural_rejects
-from solvent.money.usage.problems import Problems
+from solvent.money.usage.locate import (
+    MEANING,
+    NO_DAY,
+    UNIQUE_IDS,
+    BrokenQuotes,
+    locate,
+    locate_at_odds,
+    structural_rejects,
+)
+from solvent.money.usage.problems import Group, Problems
+from solvent.money.usage.readers.outcome import NO_TIME
 from solvent.money.usage.readers.outcome import Reading as RecordReading
 from solvent.money.usage.recognise import FLAT, FORMATS, recognise_all
 from solvent.money.usage.relation import literal, one_row
@@ -46,6 +57,10 @@ if TYPE_CHECKING:
 BYTES_PER_ROW, COMPRESSION = 12, 40
 # Up to this many rows, cells are kept by the hour.
 HOURLY_ROWS = 2_000_000
+# Problems with times that one stated day would mend.
+DAYLESS = (NO_DAY, NO_TIME)
+# Formats whose ids are the vendor's own and whose copies carry the time at which they were copied.
+COPIES_LATER = ("codex",)
 Progress = Callable[[str, float | None], None]
 
 
@@ -85,6 +100,23 @@ def _grid(reading: Reading, n_rows_at_most: int) -> Grid:
     return reading.grid.hourly() if n_rows_at_most <= HOURLY_ROWS else reading.grid
 
 
+def _maps_counts(log: Log) -> bool:
+    return any(log.columns.get(target) for target in (*BUCKET_NAMES, *INCLUSIVE, *SECONDS))
+
+
+def without_day_or_zone(problems: Problems) -> list[Group]:
+    """The problems that hide all others of their rows: times that name no zone, or no day."""
+    return [group for group in problems if group.kind == "missing_zone" or group.detail in DAYLESS]
+
+
+def as_if_in_utc(reading: Reading, timeless: Sequence[Group]) -> Reading:
+    """The same reading with a zone, and with a day where the log names none: to look the rest over."""
+    constants = dict(reading.log.constants)
+    if any(group.detail in DAYLESS for group in timeless):
+        constants.setdefault("at", "2026-01-01T00:00:00Z")
+    return replace(reading, log=reading.log.model_copy(update={"zone": "UTC", "constants": constants}))
+
+
 def grouping_of(output: Output) -> Grouping:
     return Grouping(output.by is not None, output.gap_minutes * 60 if output.gap_minutes else None)
 
@@ -98,7 +130,7 @@ def take_in(
     """
     con.execute(f"SET TimeZone={literal(reading.log.zone or 'UTC')}")
     files = find(paths)
-    name = reading.format or reading.log.format or recognise_all(files)
+    name = reading.format or reading.log.format or recognise_all(files, mapped=_maps_counts(reading.log))
     if name in FORMATS:
         return _take_staged(con, files, name, reading, progress)
     if name not in FLAT:
@@ -158,8 +190,11 @@ class _Sums:
             partials.append(self._one(log, part, f"part{i}", contested, problems))
             n_lost += partials[-1][1]
         partial = merge(con, "log", [one for one, _ in partials])
-        n_rejected = sum(partial.rejected.values()) + n_lost
+        contested_name = partial.name
         partial, duplicates = settle(con, partial, grid, grouping)
+        if n_at_odds := partial.rejected.get(AT_ODDS, 0):
+            locate_at_odds(con, logs, contested_name, n_at_odds, problems)
+        n_rejected = sum(partial.rejected.values()) + n_lost
         for log in logs:
             for name in log.map.not_understood:
                 fix = f"map it under [log.columns] or list it: [log] ignore_keys = [{json.dumps(name)}]"
@@ -220,14 +255,19 @@ def _take_staged(
     grid, grouping = _grid(reading, staged.n_rows), grouping_of(reading.output)
     part = Part(con, full_relation("SELECT * FROM staged", buckets, prefixes=False), grid, grouping, staged.n_rows)
     partial = part.partial("part", contested_hashes([part]))
-    partial, duplicates = settle(con, merge(con, "log", [partial]), grid, grouping)
+    within_s = None if format_name in COPIES_LATER else SAME_REQUEST_S
+    partial, duplicates = settle(con, merge(con, "log", [partial]), grid, grouping, within_s)
+    if n_at_odds := partial.rejected.get(AT_ODDS, 0):
+        kind, detail, _ = MEANING[AT_ODDS]
+        where = files[0].label if len(files) == 1 else ""
+        staged.problems.add(kind, detail, where, 0, UNIQUE_IDS, n_at_odds)
     return Intake(
         format_name,
         files,
         partial,
         staged.rows_in,
         duplicates,
-        staged.n_rejected,
+        staged.n_rejected + n_at_odds,
         staged.n_not_requests,
         staged.problems,
         grid,

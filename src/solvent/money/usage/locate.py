@@ -2,11 +2,12 @@
 
 The count of every kind comes from the scan itself; here only the first few rows of each kind are looked up,
 file by file, after the fact: a clean log never pays for it.
-Enter at `locate` and `structural_rejects`; `MEANING` says what each problem is and what mends it.
+Enter at `locate`, `locate_at_odds` and `structural_rejects`; `MEANING` says what each problem is and what mends it.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solvent.money.usage.cells import AT_ODDS
 from solvent.money.usage.csv_text import is_tidy, line_numbers, lines_of_records
 from solvent.money.usage.problems import Kind, Problems
 from solvent.money.usage.relation import literal, one_row
@@ -27,6 +29,10 @@ EXAMPLES = 5
 MAX_FILES = 200
 
 NO_DAY = "times that name no day"
+UNIQUE_IDS = (
+    'name a column whose ids are unique: [log.columns] request_id = "…", or say that every row is a request of its'
+    ' own: request_id = ""'
+)
 
 # Problem in the query → kind for the user, what it means, what mends it.
 MEANING: dict[str, tuple[Kind, str, str]] = {
@@ -44,6 +50,17 @@ MEANING: dict[str, tuple[Kind, str, str]] = {
     "negative": ("negative", "a negative count", "counts are at least 0"),
     "absurd": ("absurd", "more than any request uses", "the counter is broken, or the unit is wrong"),
     "contradiction": ("contradiction", "a part larger than its whole", "check [log.columns]"),
+    "ambiguous_cache": (
+        "ambiguous",
+        "cached tokens of Anthropic's beside or inside the input",
+        "state which: [log.columns] prompt_tok = {column} (inside, as OpenAI counts) or input_tok = {column}"
+        " (beside, as Anthropic counts)",
+    ),
+    AT_ODDS: (
+        "contradiction",
+        "the same request id with another customer, model or day",
+        UNIQUE_IDS,
+    ),
 }
 
 
@@ -51,7 +68,7 @@ def _meaning(problem: str) -> tuple[Kind, str, str]:
     """Kind, detail and fix of a problem such as "negative: prompt_tok"."""
     name, _, column = problem.partition(": ")
     kind, text, fix = MEANING[name]
-    return kind, f"{text} ({column})" if column else text, fix
+    return kind, f"{text} ({column})" if column else text, fix.replace("{column}", json.dumps(column))
 
 
 def locate(con: duckdb.DuckDBPyConnection, log: FlatLog, rejected: dict[str, int], problems: Problems) -> None:
@@ -68,6 +85,33 @@ def locate(con: duckdb.DuckDBPyConnection, log: FlatLog, rejected: dict[str, int
     for problem, n in wanted.items():
         kind, detail, fix = _meaning(problem)
         problems.add(kind, detail, log.name(log.paths[-1]), 0, fix, n)
+
+
+def locate_at_odds(
+    con: duckdb.DuckDBPyConnection, logs: Sequence[FlatLog], partial_name: str, n: int, problems: Problems
+) -> None:
+    """Adds the rows whose id is that of several requests: their count, and where the first id stands."""
+    kind, detail, fix = _meaning(AT_ODDS)
+    (first,) = one_row(con, f"SELECT min(request_id) FROM {partial_name}_odd")
+    n_placed = 0
+    con.execute("SET preserve_insertion_order=true")
+    try:
+        places = [(log, path) for log in logs if log.relation().has_request_id for path in log.paths]
+        for log, path in places[:MAX_FILES]:
+            if n_placed == EXAMPLES:
+                break
+            rows = con.execute(
+                f"SELECT row_no FROM ({log.located(path)}) WHERE problem IS NULL AND request_id = {literal(first)}"
+                f" ORDER BY 1 LIMIT {EXAMPLES - n_placed}"
+            ).fetchall()
+            lines = _lines(con, log, path, [row for (row,) in rows]) if rows else {}
+            for (row,) in rows:
+                problems.add(kind, detail, log.name(path), lines.get(row, 0), fix)
+            n_placed += len(rows)
+    finally:
+        con.execute("SET preserve_insertion_order=false")
+    if n > n_placed:
+        problems.add(kind, detail, "", 0, fix, n - n_placed)
 
 
 def structural_rejects(con: duckdb.DuckDBPyConnection, log: FlatLog, problems: Problems) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from solvent.errors import printable
 
 Kind = Literal[
     "malformed", "negative", "absurd", "no_usage", "missing_zone", "unknown_key",
-    "truncated", "no_model", "bad_time", "contradiction", "empty",
+    "truncated", "no_model", "bad_time", "contradiction", "ambiguous", "empty",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -74,7 +74,7 @@ class Problems:
     _per_kind: dict[Kind, int] = field(default_factory=dict)
 
     def add(self, kind: Kind, detail: str, file: str, line: int = 0, fix: str = "", n: int = 1) -> None:
-        """Counts `n` problems of one kind at one place."""
+        """Counts `n` problems of one kind at one place; file: empty where the place isn't known."""
         assert kind in KINDS, kind
         detail = detail[:MAX_DETAIL_CHARS]
         group = self.groups.get((kind, detail))
@@ -83,7 +83,7 @@ class Problems:
                 detail, fix = REST, ""
             group = self.groups.get((kind, detail)) or self._new(kind, detail, fix)
         group.n += n
-        if len(group.examples) < MAX_EXAMPLES:
+        if file and len(group.examples) < MAX_EXAMPLES:
             group.examples.append(f"{file}:{line}" if line else file)
 
     def _new(self, kind: Kind, detail: str, fix: str) -> Group:

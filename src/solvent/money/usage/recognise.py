@@ -39,6 +39,7 @@ _HEADERS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 _MOONCAKE = frozenset({"timestamp", "input_length", "output_length"})
 _USAGE_WORDS = ("token", "length", "input", "output", "prompt", "completion", "second", "image", "char")
+_BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
 
 
@@ -51,6 +52,10 @@ class Recognised:
     why: str
 
 
+class UnknownFormat(LogError):
+    """A file that can be read, of no format that is known: its columns would have to be mapped."""
+
+
 def recognise(file: SourceFile, n_records: int = SAMPLE_RECORDS) -> Recognised:
     """The format of a file, from at most n_records records (and, past the first, SAMPLE_BYTES).
 
@@ -59,7 +64,7 @@ def recognise(file: SourceFile, n_records: int = SAMPLE_RECORDS) -> Recognised:
     start = _start(file)
     if start.startswith(b"PAR1"):
         return Recognised("parquet", "flat", "a Parquet file")
-    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    first = start.removeprefix(_BOM).lstrip()[:1]
     if first not in (b"{", b"["):
         return _table(file)
     sample, n_malformed = _sample(file, n_records)
@@ -70,23 +75,29 @@ def recognise(file: SourceFile, n_records: int = SAMPLE_RECORDS) -> Recognised:
         kind: Literal["nested", "flat"] = "nested" if name in FORMATS else "flat"
         # A line of plain columns is no sign against a nested format that has such lines too, but outvotes nothing.
         return Recognised(str(name), kind, f"{n} of {len(sample)} records look like {name}")
-    raise LogError(str(file.path), _seen(sample, n_malformed, unknown), _known(), "name it with --format")
+    kind_of_error = UnknownFormat if sample else LogError
+    raise kind_of_error(str(file.path), _seen(sample, n_malformed, unknown), _known(), "name it with --format")
 
 
-def recognise_all(files: Sequence[SourceFile]) -> str:
+def recognise_all(files: Sequence[SourceFile], *, mapped: bool = False) -> str:
     """The one format of all files; flat files may differ among each other, and each is read by its own columns.
 
     A file that no format knows goes along with a nested one: its reader says of every record why it is none.
+    mapped: the project names the columns of the counts, so that a file of no known format is a flat one.
     Raises: LogError naming the first file of another format, or one that isn't recognised among flat ones.
     """
     first: tuple[SourceFile, Recognised] | None = None
     unknown: tuple[SourceFile, LogError] | None = None
+    flat: str | None = None
     n_records = SAMPLE_RECORDS if len(files) <= MANY_FILES else SAMPLE_RECORDS_OF_MANY
     for file in files:
         try:
             found = recognise(file, n_records)
         except LogError as error:
-            unknown = unknown or (file, error)
+            if not (mapped and isinstance(error, UnknownFormat)):
+                unknown = unknown or (file, error)
+            elif flat is None:
+                flat = "jsonl" if _start(file).removeprefix(_BOM).lstrip()[:1] in (b"{", b"[") else "csv"
             continue
         if first is None:
             first = file, found
@@ -99,8 +110,10 @@ def recognise_all(files: Sequence[SourceFile]) -> str:
             )
     if unknown is not None and (first is None or first[1].kind == "flat"):
         raise unknown[1]
-    assert first is not None
-    return first[1].format_name
+    if first is not None:
+        return first[1].format_name
+    assert flat is not None
+    return flat
 
 
 def _rank(name: str | None) -> int:
@@ -175,7 +188,7 @@ def _table(file: SourceFile) -> Recognised:
             return Recognised(name, "nested" if name in FORMATS else "flat", f"its columns are those of {name}")
     if len(names) > 1:
         return Recognised("csv", "flat", f"a table of {len(names)} columns")
-    raise LogError(str(file.path), "neither JSON nor a table with a header", _known(), "name it with --format")
+    raise UnknownFormat(str(file.path), "neither JSON nor a table with a header", _known(), "name it with --format")
 
 
 def _known() -> str:

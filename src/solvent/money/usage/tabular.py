@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from solvent.errors import LogError
-from solvent.money.usage.columns import INCLUSIVE, SECONDS, TEXTS, ColumnMap
+from solvent.money.usage.columns import CACHED, INCLUSIVE, SECONDS, TEXTS, ColumnMap
 from solvent.money.usage.relation import DIMENSIONS, Relation, identifier, literal
 from solvent.money.usage.sources import Compression
 from solvent.records import BUCKET_BY_NAME, BUCKET_NAMES, MAX_COUNT, bucket_limit
@@ -29,6 +29,7 @@ _SERVICES = {
     "priority": ("priority", "fast"),
 }
 _PROMPT_PARTS = tuple(n for n in BUCKET_NAMES if BUCKET_BY_NAME[n].prompt and n != "input_tok")
+_ANTHROPIC = ("claude", "anthropic")
 _COMPLETION_PARTS = ("reasoning_tok", "output_audio_tok", "output_image_tok")
 
 
@@ -291,6 +292,7 @@ class FlatLog:
             faults.append((unknown, "unknown_service"))
         for target in counts:
             faults += self._count_faults(target)
+        faults += self._unclear_cache()
         for whole, parts in (("prompt_tok", _PROMPT_PARTS), ("completion_tok", _COMPLETION_PARTS)):
             inside = [p for p in parts if p in present]
             if whole in present and inside:
@@ -299,6 +301,21 @@ class FlatLog:
                 )
         cases = " ".join(f"WHEN {condition} THEN {literal(name)}" for condition, name in faults)
         return f"CASE {cases} END"
+
+    def _unclear_cache(self) -> list[tuple[str, str]]:
+        """Cached tokens of Anthropic's models, under names that don't say whether they are inside the input."""
+        if self.map.unclear_input is None:
+            return []
+        anthropic = []
+        for target in ("model", "provider"):
+            if target in self.map.columns:
+                anthropic += [f"contains(lower(raw_{target}), {literal(word)})" for word in _ANTHROPIC]
+            elif any(word in str(self.map.constants.get(target, "")).lower() for word in _ANTHROPIC):
+                anthropic.append("true")
+        if not anthropic:
+            return []
+        cached = " + ".join(_part(c) for c in CACHED if c in self.map.columns or c in self.map.constants)
+        return [(f"{cached} > 0 AND ({' OR '.join(anthropic)})", f"ambiguous_cache: {self.map.unclear_input}")]
 
     def _count_faults(self, target: str) -> list[tuple[str, str]]:
         limit = bucket_limit(SECONDS.get(target, target)) if target not in INCLUSIVE else MAX_COUNT

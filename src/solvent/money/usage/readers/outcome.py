@@ -23,6 +23,7 @@ Row = tuple[Any, ...]
 MAX_TEXT_CHARS = 512
 _EARLIEST_S, _LATEST_S = EARLIEST_US // 1_000_000, LATEST_US // 1_000_000
 MAX_KEY_CHARS = 80
+NO_TIME = "the record has no time"
 # What vendors call their service tiers; Amazon and Google write them in capitals.
 _SERVICES = {
     "standard": "standard", "default": "standard", "auto": "standard", "on_demand": "standard",
@@ -72,6 +73,7 @@ class Reading:
 
     zone: of times that have none; None rejects them.   default_at: time of records that have none.
     columns: target (`at`, `customer`, `feature`, …) → dotted path in the record; wins over what the reader finds.
+    An empty path says that the log has no such thing.
     constants: target → value where the record has none; `cached` and `reasoning` = "inside" or "beside" settle
     whether input and output hold those parts, where a format leaves it open.
     ignore_keys: usage keys known to cost nothing.
@@ -200,6 +202,9 @@ def finish(reading: Reading, record: Mapping[str, Any], found: dict[str, Any], b
     """
     if reading.columns:
         for target, path in reading.columns.items():
+            if not path:
+                found[target] = None
+                continue
             value = descend(record, path)
             if value is not None:
                 found[target] = service_of(value, [], path) if target == "service" else value
@@ -236,7 +241,7 @@ def _time(value: Any, reading: Reading) -> int:
     if value is None:
         value = reading.default_at
         if value is None:
-            raise Fault("bad_time", "the record has no time", 'add [log.constants] at = "2026-01-31T00:00:00Z"')
+            raise Fault("bad_time", NO_TIME, 'add [log.constants] at = "2026-01-31T00:00:00Z"')
     try:
         us = at_us(value, reading.zone)
     except BadTime as error:
