@@ -25,14 +25,13 @@ from solvent.money.audit.verdict import LeftOut, decide
 from solvent.money.project import LoadedProject
 from solvent.money.revenue.lines import Attribution, CustomerUsage, Span
 from solvent.money.usage.cells import MIN_CUSTOMERS_TO_RESAMPLE
-from solvent.money.usage.intake import Intake
+from solvent.money.usage.intake import HOURLY_DAYS, Intake
 from solvent.money.usage.problems import Group
 
 if TYPE_CHECKING:
     import duckdb
 
 SCHEMA = "solvent.statement/1"
-MAX_DAYS_BY_HOUR = 3
 DIMENSIONS = {"customer": "customers", "feature": "features", "model": "models", "day": "days"}
 TAIL_FIGURES = ("cost_gini", "cvar_loss_usd", "losing_customers_share")
 HEADLINE = (
@@ -232,7 +231,7 @@ class Audit:
             tables[name] = dimension_table(
                 shape, rows, self.whole, self.money_by_customer if with_money else {}, lineage
             )
-        if p.span is not None and p.span.days <= MAX_DAYS_BY_HOUR and p.intake.grid.is_hourly():
+        if p.span is not None and p.span.days <= HOURLY_DAYS and p.intake.grid.is_hourly():
             tables["hours"] = dimension_table(
                 Shape("Hours", "hour", self.cost_method), self._hours(), self.whole, {}, {}
             )

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from solvent.figure import Method, exact_text
 from solvent.money.audit.contributions import customer_lines
@@ -202,17 +203,17 @@ def lineage_lines(
         if rate_no is not None and rate_no >= 0:
             parts.setdefault(name(key), []).extend(_parts(rates[rate_no], scaled[rate_no], scale, total))
     lines = {}
+    words: dict[tuple[int, str | None], tuple[str, str]] = {}
     for key, found in parts.items():
-        found.sort(key=lambda part: -part.cost)
-        lines[key] = [_line(part, Fraction(part.cost) / scale) for part in found[:MAX_LINES]]
+        found.sort(key=itemgetter(0), reverse=True)
+        lines[key] = [_line(part, Fraction(part.cost) / scale, words) for part in found[:MAX_LINES]]
         if len(found) > MAX_LINES:
             rest = Fraction(sum(part.cost for part in found[MAX_LINES:])) / scale
             lines[key].append(f"{len(found) - MAX_LINES} smaller parts = {_usd(rest)} USD")
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """One product of a row's cost: a bucket at a rate, a call price (bucket None), or a share of a machine.
 
     cost: over a scale at which every price is an integer, since thousands of parts are sorted and few are shown.
@@ -221,7 +222,7 @@ class _Part:
     cost: int | Fraction
     used: UsedRate
     bucket: str | None
-    count: int
+    units: int
 
 
 def _scaled(used: UsedRate, scale: int) -> dict[str | None, int]:
@@ -240,22 +241,30 @@ def _parts(used: UsedRate, prices: Mapping[str | None, int], scale: int, total: 
         yield _Part(total.n_requests * prices[None], used, None, total.n_requests)
 
 
-def _line(part: _Part, cost_usd: Fraction) -> str:
-    """The product in words: count × price = cost, and the card."""
-    used, cost = part.used, f"{_usd(cost_usd)} USD"
+def _line(part: _Part, cost_usd: Fraction, words: dict[tuple[int, str | None], tuple[str, str]]) -> str:
+    """The product in words: count × price = cost, and the card. words: what is the same for a bucket at a rate."""
+    key = (id(part.used), part.bucket)
+    said = words.get(key)
+    if said is None:
+        said = words[key] = _words(part.used, part.bucket)
+    return f"{part.units:,} {said[0]} = {_usd(cost_usd)} USD{said[1]}"
+
+
+def _words(used: UsedRate, name: str | None) -> tuple[str, str]:
+    """What stands between the count and the cost, and after it."""
     if used.offer is not None:
-        return f"{part.count:,} requests on machine {used.offer.name}, by share of its work = {cost}"
+        return f"requests on machine {used.offer.name}, by share of its work", ""
     assert used.rate is not None
     card = used.rate.card
-    where = f"{card.provider}/{card.model}, {used.rate.service}, {card.source}"
-    if part.bucket is None:
-        return f"{part.count:,} requests × {_usd(used.usd_per_request)} USD = {cost} ({where})"
-    bucket = BUCKET_BY_NAME[part.bucket]
-    price = used.usd_per_unit[part.bucket] * bucket.units_per_price
-    parent = bucket.falls_back_to if part.bucket in used.fallbacks else None
+    where = f" ({card.provider}/{card.model}, {used.rate.service}, {card.source})"
+    if name is None:
+        return f"requests × {_usd(used.usd_per_request)} USD", where
+    bucket = BUCKET_BY_NAME[name]
+    parent = bucket.falls_back_to if name in used.fallbacks else None
     borrowed = f" (priced as {BUCKET_BY_NAME[parent].label})" if parent else ""
+    price = used.usd_per_unit[name] * bucket.units_per_price
     unit = bucket.price.split("usd_per_", 1)[-1]
-    return f"{part.count:,} {bucket.label}{borrowed} × {_usd(price)} USD per {unit} = {cost} ({where})"
+    return f"{bucket.label}{borrowed} × {_usd(price)} USD per {unit}", where
 
 
 def _usd(value: Fraction) -> str:

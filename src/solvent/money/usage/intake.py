@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ from solvent.money.usage.problems import Group, Problems
 from solvent.money.usage.readers.outcome import NO_TIME
 from solvent.money.usage.readers.outcome import Reading as RecordReading
 from solvent.money.usage.recognise import FLAT, FORMATS, recognise_all
-from solvent.money.usage.relation import literal, one_row
+from solvent.money.usage.relation import Relation, literal, one_row
 from solvent.money.usage.sources import SourceFile, find
 from solvent.money.usage.tabular import FlatLog, path_list
 from solvent.money.usage.watch import watched
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 BYTES_PER_ROW, COMPRESSION = 12, 40
 # Up to this many rows, cells are kept by the hour.
 HOURLY_ROWS = 2_000_000
+HOURLY_DAYS = 3
 # Problems with times that one stated day would mend.
 DAYLESS = (NO_DAY, NO_TIME)
 # Formats whose ids are the vendor's own and whose copies carry the time at which they were copied.
@@ -95,9 +96,14 @@ class Reading:
     format: str | None = None
 
 
-def _grid(reading: Reading, n_rows_at_most: int) -> Grid:
-    """The grid of prices, hour by hour where the log is small enough for that many cells."""
-    return reading.grid.hourly() if n_rows_at_most <= HOURLY_ROWS else reading.grid
+def _grid(con: duckdb.DuckDBPyConnection, reading: Reading, relations: Sequence[Relation], n_rows_at_most: int) -> Grid:
+    """The grid of prices, hour by hour where the log is small and of few days: else cells come near the rows."""
+    if n_rows_at_most > HOURLY_ROWS:
+        return reading.grid
+    union = " UNION ALL ".join(f'SELECT "at" FROM ({relation.sql}) WHERE problem IS NULL' for relation in relations)
+    first, last = one_row(con, f'SELECT min("at"), max("at") FROM ({union})')
+    short = first is None or last - first <= timedelta(days=HOURLY_DAYS)
+    return reading.grid.hourly() if short else reading.grid
 
 
 def _maps_counts(log: Log) -> bool:
@@ -181,7 +187,8 @@ class _Sums:
         logs = [replace(log, names=names) for log in flat_logs(con, files, reading.log, reading.output)]
         sizes = {str(file.path): file for file in files}
         n_at_most = sum(_rows_at_most(con, log, [sizes[path] for path in log.paths]) for log in logs)
-        grid, grouping = _grid(reading, n_at_most), grouping_of(reading.output)
+        grid = _grid(con, reading, [log.relation() for log in logs], n_at_most)
+        grouping = grouping_of(reading.output)
         parts = [Part(con, log.relation(), grid, grouping, n_at_most) for log in logs]
         with watched(con, "looking for duplicates", self.progress):
             contested = contested_hashes(parts)
@@ -252,8 +259,9 @@ def _take_staged(
     staged = stage(con, files, format_name, "staged", record_reading(reading.log, reading.output), read)
     sums = one_row(con, f"SELECT {', '.join(f'sum({b})' for b in BUCKET_NAMES)} FROM staged")
     buckets = tuple(b for b, total in zip(BUCKET_NAMES, sums, strict=True) if total) or ("input_tok", "output_tok")
-    grid, grouping = _grid(reading, staged.n_rows), grouping_of(reading.output)
-    part = Part(con, full_relation("SELECT * FROM staged", buckets, prefixes=False), grid, grouping, staged.n_rows)
+    relation = full_relation("SELECT * FROM staged", buckets, prefixes=False)
+    grid, grouping = _grid(con, reading, [relation], staged.n_rows), grouping_of(reading.output)
+    part = Part(con, relation, grid, grouping, staged.n_rows)
     partial = part.partial("part", contested_hashes([part]))
     within_s = None if format_name in COPIES_LATER else SAME_REQUEST_S
     partial, duplicates = settle(con, merge(con, "log", [partial]), grid, grouping, within_s)
