@@ -136,6 +136,7 @@ class Part:
         self.grid = grid
         self.grouping = grouping
         self.n_rows_at_most = n_rows_at_most
+        self._hash_table: str | None = None
 
     def hashes(self, share: int = 0, of: int = 1) -> Hashes:
         """Sorted hashes of the request ids of this part (those with hash % of = share), repeats kept.
@@ -144,13 +145,33 @@ class Part:
         """
         if not self.relation.has_request_id:
             return np.empty(0, np.uint64)
-        where = f"AND hash(request_id) % {of} = {share}" if of > 1 else ""
-        found = self.con.execute(
-            f"SELECT hash(request_id) AS h FROM ({self.relation.sql}) WHERE request_id IS NOT NULL {where}"
-        ).fetchnumpy()["h"]
-        hashes = np.asarray(found, dtype=np.uint64)
+        where = f"WHERE h % {of} = {share}" if of > 1 else ""
+        hashes = np.asarray(self.con.execute(f"SELECT h FROM {self._hashed()} {where}").fetchnumpy()["h"], np.uint64)
         hashes.sort()
         return hashes
+
+    def n_hashes_at_most(self) -> int:
+        """How many hashes there can be; of a text log, where only its size is known before, how many there are."""
+        if not self.relation.has_request_id:
+            return 0
+        if self.relation.columnar or self.n_rows_at_most <= HASHES_AT_ONCE:
+            return self.n_rows_at_most
+        return int(one_row(self.con, f"SELECT count(*) FROM {self._hashed()}")[0])
+
+    def _hashed(self) -> str:
+        """What gives the hashes. Every share is a pass, so a text log is parsed once into a table that may spill."""
+        rows = f"SELECT hash(request_id) AS h FROM ({self.relation.sql}) WHERE request_id IS NOT NULL"
+        if self.relation.columnar or self.n_rows_at_most <= HASHES_AT_ONCE:
+            return f"({rows})"
+        if self._hash_table is None:
+            self._hash_table = f"hashes_{id(self):x}"
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {self._hash_table} AS {rows}")
+        return self._hash_table
+
+    def forget_hashes(self) -> None:
+        if self._hash_table is not None:
+            self.con.execute(f"DROP TABLE {self._hash_table}")
+            self._hash_table = None
 
     def partial(self, name: str, contested: Hashes) -> Partial:
         """Sums the part; rows whose id hash is in `contested` are handed over instead."""
@@ -174,7 +195,7 @@ class Part:
 
 def contested_hashes(parts: Sequence[Part]) -> Hashes:
     """The id hashes that occur more than once over all parts, in shares small enough for the memory."""
-    n = sum(part.n_rows_at_most for part in parts if part.relation.has_request_id)
+    n = sum(part.n_hashes_at_most() for part in parts)
     if n < 2:
         return np.empty(0, np.uint64)
     of = -(-n // HASHES_AT_ONCE)
@@ -185,6 +206,8 @@ def contested_hashes(parts: Sequence[Part]) -> Hashes:
         if len(pools) > 1:
             pool.sort()
         found.append(np.unique(pool[1:][pool[1:] == pool[:-1]]))
+    for part in parts:
+        part.forget_hashes()
     return np.concatenate(found)
 
 
