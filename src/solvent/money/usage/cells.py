@@ -239,7 +239,9 @@ def sum_rows(
 ) -> None:
     """Fills the tables of `result` from `rows` in one scan; rows with a problem are only counted."""
     name = result.name
-    _sum_cells(con, relation, rows, name, grid)
+    # Cells and blocks are joined by their keys, so both take the same ones: models that are sampled may differ.
+    keys = _keys(relation, grid, _models(con, relation) if grid.of_model else Models())
+    _sum_cells(con, relation, rows, name, keys)
     row = one_row(
         con,
         f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw"
@@ -250,7 +252,7 @@ def sum_rows(
     result.rejected = {problem: int(n) for problem, n in rejected}
     accepted = f"(SELECT * FROM {rows} WHERE problem IS NULL)"
     _group_outputs(con, relation, accepted, name, grouping)
-    _sum_blocks(con, relation, accepted, name, grid)
+    _sum_blocks(con, relation, accepted, name, keys)
     _sum_prefixes(con, relation, accepted, name)
 
 
@@ -360,8 +362,9 @@ def _is_one_of(keys: Mapping[str, str], models: Sequence[Model]) -> str:
     )
 
 
-def _sum_cells(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
-    keys = _keys(relation, grid, _models(con, relation) if grid.of_model else Models())
+def _sum_cells(
+    con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, keys: Mapping[str, str]
+) -> None:
     fixed = {k for k, sql in keys.items() if k in DIMENSIONS and k not in relation.dimensions}
     varying = [k for k in KEYS if k not in fixed]
     sums = ", ".join(f"CAST({_sum(b)} AS HUGEINT) AS {b}" for b in relation.buckets)
@@ -404,7 +407,9 @@ def _group_outputs(
     con.execute(f'CREATE OR REPLACE TEMP TABLE {name}_times AS SELECT {dims}, "at" FROM {full} {empty}')
 
 
-def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, grid: Grid) -> None:
+def _sum_blocks(
+    con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, name: str, keys: Mapping[str, str]
+) -> None:
     """Sums per time block, kept only where there are too few customers to resample."""
     (n_customers,) = one_row(
         con,
@@ -412,7 +417,6 @@ def _sum_blocks(con: duckdb.DuckDBPyConnection, relation: Relation, rows: str, n
         f" SELECT customer FROM {name}_contested)",
     )
     few = n_customers < MIN_CUSTOMERS_TO_RESAMPLE
-    keys = _keys(relation, grid, Models())
     picked = ", ".join(f"{keys[k]} AS {k}" for k in KEYS if k not in ("customer", "feature"))
     sums = ", ".join(
         f"CAST(sum({b}) AS HUGEINT) AS {b}" if b in relation.buckets else f"CAST(0 AS HUGEINT) AS {b}"

@@ -174,3 +174,10 @@ def test_a_stated_zone_is_an_assumption(tmp_path: Path) -> None:
     plain, stated = (audited(tmp_path, project=SPAN + zone + PLANS + RATES) for zone in ("", 'zone = "UTC"\n'))
     assert plain["figures"]["cost_usd"]["method"] == "priced"
     assert stated["figures"]["cost_usd"]["method"] == "assumed"
+
+
+def test_few_customers_over_many_days_have_intervals_too(tmp_path: Path) -> None:
+    """Blocks of time are resampled; the log is too long to be kept by the hour. Their keys are those of the cells."""
+    rows = "".join(f"2026-01-{d:02d}T{d % 24:02d}:00:00Z,ann,chat,m,{d * 100_000},0,0\n" for d in range(2, 30))
+    found = audited(tmp_path, rows)["figures"]["cost_per_output_usd"]
+    assert F(found["low"]) < F(found["value"]) < F(found["high"])
