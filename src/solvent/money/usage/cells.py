@@ -121,7 +121,6 @@ class Partial:
     rejected: dict[str, int] = field(default_factory=dict)
     first: datetime | None = None
     last: datetime | None = None
-    n_without_id: int = 0
     buckets: tuple[str, ...] = ()
 
 
@@ -244,10 +243,9 @@ def sum_rows(
     _sum_cells(con, relation, rows, name, keys)
     row = one_row(
         con,
-        f"SELECT coalesce(sum(n), 0), min(first), max(last), coalesce(sum(without_id), 0) FROM {name}_raw"
-        " WHERE problem IS NULL",
+        f"SELECT coalesce(sum(n), 0), min(first), max(last) FROM {name}_raw WHERE problem IS NULL",
     )
-    result.n_accepted, result.first, result.last, result.n_without_id = int(row[0]), row[1], row[2], int(row[3])
+    result.n_accepted, result.first, result.last = int(row[0]), row[1], row[2]
     rejected = con.execute(f"SELECT problem, sum(n) FROM {name}_raw WHERE problem IS NOT NULL GROUP BY 1").fetchall()
     result.rejected = {problem: int(n) for problem, n in rejected}
     accepted = f"(SELECT * FROM {rows} WHERE problem IS NULL)"
@@ -368,13 +366,12 @@ def _sum_cells(
     fixed = {k for k, sql in keys.items() if k in DIMENSIONS and k not in relation.dimensions}
     varying = [k for k in KEYS if k not in fixed]
     sums = ", ".join(f"CAST({_sum(b)} AS HUGEINT) AS {b}" for b in relation.buckets)
-    without = "count(*) - count(request_id)" if relation.has_request_id else "count(*)"
     # Counts of a rejected row may be anything, too large to be added among them.
     counted = {k: f"CASE WHEN problem IS NULL THEN {keys[k]} END" for k in ("slot", "tier", "mask")}
     picked = ", ".join(f"{counted.get(k, keys[k])} AS {k}" for k in varying)
     inner = (
         f'SELECT problem, {picked}, count(*) AS n, min("at") AS first, max("at") AS last,'
-        f" {without} AS without_id, {sums} FROM {rows}"
+        f" {sums} FROM {rows}"
         f" GROUP BY {', '.join(str(i + 1) for i in range(len(varying) + 1))}"
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name}_raw AS {inner}")
@@ -462,7 +459,6 @@ def merge(con: duckdb.DuckDBPyConnection, name: str, partials: Iterable[Partial]
         )
     for part in parts:
         result.n_accepted += part.n_accepted
-        result.n_without_id += part.n_without_id
         for problem, n in part.rejected.items():
             result.rejected[problem] = result.rejected.get(problem, 0) + n
     result.buckets = tuple(b for b in BUCKET_NAMES if any(b in part.buckets for part in parts))
