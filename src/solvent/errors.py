@@ -55,6 +55,14 @@ class KernelError(SolventError):
     """A kernel was asked for that this build or this CPU doesn't have."""
 
 
+class ModelError(SolventError):
+    """A model file can't be read, or what it describes can't be run."""
+
+
+class EngineError(SolventError):
+    """The engine was asked for what this model, or this state of it, can't do."""
+
+
 def printable(text: str) -> str:
     """The text on one line, without control characters that a terminal would obey."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,1 @@
+"""A CPU inference engine: model files, tokens, the native token step, and its NumPy truth (reference.py)."""
