@@ -51,6 +51,10 @@ class ReportError(SolventError):
     """A report can't be read or written."""
 
 
+class ModelFileError(SolventError):
+    """A model file is truncated, contradicts itself, or holds what this engine can't run."""
+
+
 class KernelError(SolventError):
     """A kernel was asked for that this build or this CPU doesn't have."""
 

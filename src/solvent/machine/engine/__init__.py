@@ -1,1 +1,1 @@
-"""A CPU inference engine: model files, tokens, the native token step, and its NumPy truth (reference.py)."""
+"""A CPU inference engine: files, tokens, the model's step, generation. Enter at `load`; files at `model_file`."""
