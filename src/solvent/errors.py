@@ -59,10 +59,6 @@ class KernelError(SolventError):
     """A kernel was asked for that this build or this CPU doesn't have."""
 
 
-class ModelError(SolventError):
-    """A model file can't be read, or what it describes can't be run."""
-
-
 class EngineError(SolventError):
     """The engine was asked for what this model, or this state of it, can't do."""
 
