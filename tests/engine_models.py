@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvent.machine.engine import reference
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
 from solvent.machine.engine.model_file import ModelFile, Tensor
 from solvent.machine.engine.quants import TYPES, dequantise, n_bytes
@@ -162,7 +164,7 @@ def _values(name: str, shape: tuple[int, ...], key: int, *, ternary: bool) -> ND
     if name.endswith("bias"):
         return u / 2
     if ternary:
-        return np.rint(1.5 * u) * np.float32(1.22 / math.sqrt(shape[-1]))
+        return np.rint(np.float32(1.499) * u) * np.float32(1.22 / math.sqrt(shape[-1]))
     return u * np.float32(0.4 if name == "token_embd.weight" else 1.73 / math.sqrt(shape[-1]))
 
 
@@ -216,3 +218,30 @@ def splitmix64(key: int, n: int) -> NDArray[np.uint64]:
     z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return z ^ z >> np.uint64(31)
+
+
+def checksum(file: ModelFile) -> int:
+    """CRC-32 of all tensors' bytes, so that a golden file knows its model again."""
+    crc = 0
+    for tensor in file.tensors.values():
+        crc = zlib.crc32(tensor.data, crc)
+    return crc
+
+
+def clearance(config: Config, weights: Mapping[str, NDArray[Any]], tokens: list[int]) -> float:
+    """How far the int8 activation that is nearest to a tie is from it, in codes, over a whole forward pass.
+
+    Above the rounding error of what is compared, no code can flip, and logits may be compared closely."""
+    nearest = 0.5
+    quantised = reference.quantised_activations
+
+    def watched(x: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[Any]]:
+        nonlocal nearest
+        codes, scale = quantised(x)
+        fraction = np.abs(x * scale) % 1
+        nearest = min(nearest, float(np.abs(fraction - 0.5).min()))
+        return codes, scale
+
+    with mock.patch.object(reference, "quantised_activations", watched):
+        reference.forward(config, weights, tokens)
+    return nearest

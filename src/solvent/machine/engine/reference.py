@@ -68,7 +68,7 @@ def feed_forward_layer(config: Config, block: Weights, x: Array) -> Array:
     """down · (activation(gate · n) × (up · n)), n = RMSNorm(x): what it adds to x (T, width).   → (T, width)"""
     x = rms_norm(x, block["ffn_norm.weight"], config.norm_eps)
     activation = {"silu": silu, "relu2": relu2}[config.activation]
-    y = activation(linear(config, block, "ffn_gate", x)) * linear(config, block, "ffn_up", x)
+    y: Array = activation(linear(config, block, "ffn_gate", x)) * linear(config, block, "ffn_up", x)
     if config.sub_norms:
         y = rms_norm(y, block["ffn_sub_norm.weight"], config.norm_eps)
     return linear(config, block, "ffn_down", y)
