@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from solvent.machine.engine import quants
-from solvent.machine.engine.gguf_values import Cursor, read_metadata
+from solvent.machine.engine.gguf_values import DAMAGED, Cursor, read_metadata
 from solvent.machine.engine.model_file import Bytes, I2SOrder, ModelFile, Tensor, shown
 
 MAX_TENSORS = 65_536
@@ -133,7 +133,7 @@ def _tensors(cursor: Cursor, infos: list[_Info], layout: _Layout, i2_s_order: I2
         if info.start + n_bytes > size:
             raise cursor.fault(
                 where, f"{n_bytes} bytes ({kind}, {info.shape}) at {info.start} of {max(size, 0)} bytes of data",
-                "them inside the file", "it is truncated or damaged: download it again",
+                "them inside the file", DAMAGED,
             )  # fmt: skip
         start = layout.base + info.start
         tensors[info.name] = Tensor(info.name, kind, info.shape, cursor.data[start : start + n_bytes])

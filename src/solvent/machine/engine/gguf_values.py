@@ -24,6 +24,7 @@ MAX_KEY_BYTES = 65_535  # the specification's bound
 MAX_ARRAY = 1 << 24
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 BOOL, STRING, ARRAY = 7, 8, 9
+DAMAGED = "it is truncated or damaged: download it again"
 # Value type → its little-endian NumPy type. A bool is a byte that must be 0 or 1.
 NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
 
@@ -88,7 +89,7 @@ class Cursor:
                 where,
                 f"{n_bytes} bytes at {start} of a file of {self.size}",
                 "them inside the file",
-                "it is truncated or damaged: download it again",
+                DAMAGED,
             )
         self.at = start + n_bytes
         return start
@@ -142,7 +143,12 @@ class Cursor:
         if self._n_strings_left < 0:
             raise self.fault(where, f"{count} strings more", f"at most {MAX_ARRAY} in all arrays of a file")
         if count > (self.size - self.at) // 8:
-            raise self.fault(where, f"{count} strings in {self.size - self.at} bytes", "at least 8 bytes for each")
+            raise self.fault(
+                where,
+                f"{count} strings in {self.size - self.at} bytes",
+                "at least 8 bytes for each",
+                DAMAGED,
+            )
         starts, at = array("Q"), self.at
         append, unpack, view = starts.append, U64.unpack_from, self._view
         try:
@@ -155,7 +161,7 @@ class Cursor:
         if at > self.size:
             raise self.fault(
                 f"{where}[{len(starts) - 1}]", f"a string that ends behind the file's {self.size} bytes",
-                "it inside the file", "it is truncated or damaged: download it again",
+                "it inside the file", DAMAGED,
             )  # fmt: skip
         self.at = at
         return Strings(self.data, starts, f"{self.path}: {where}")
@@ -170,7 +176,7 @@ def read_metadata(cursor: Cursor, n_keys: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for number in range(n_keys):
         key = cursor.text(f"metadata key {number}", MAX_KEY_BYTES)
-        where = f"metadata {shown(key)}"
+        where = f"metadata {shown(key)}" if key else f"metadata key {number}"
         if not key or key in metadata:
             raise cursor.fault(where, "a key that stands twice" if key else "an empty key", "each key once")
         metadata[key] = cursor.value(cursor.u32(where), where)

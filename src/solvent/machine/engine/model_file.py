@@ -91,15 +91,17 @@ def map_file(path: Path) -> Bytes:
 
     Raises: ModelFileError (missing, unreadable, empty, or no regular file)."""
     try:
+        # Before it is opened: to open a pipe waits for somebody who writes into it.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(str(path), "no regular file", "a model file")
+        if status.st_size == 0:
+            raise ModelFileError(str(path), "an empty file", "a model file", "download it again")
         with path.open("rb") as file:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelFileError(str(path), "no regular file", "a model file")
-            if status.st_size == 0:
-                raise ModelFileError(str(path), "an empty file", "a model file", "download it again")
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    except OSError as error:
-        raise ModelFileError(str(path), error.strerror or str(error), "a readable model file") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ModelFileError(str(path), why, "a readable model file") from error
 
 
 def shown(name: str) -> str:
