@@ -8,7 +8,7 @@ Enter at `decoder_config`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,12 +145,13 @@ def _has_int8_types(file: ModelFile) -> bool:
 
 def _check_tokens(file: ModelFile, n_vocab: int) -> None:
     """A tokeniser mustn't make tokens that have no embedding; rows without a token are padding."""
-    n_tokens = len(file.metadata.get("tokenizer.ggml.tokens", ()))
-    if n_tokens > n_vocab:
+    tokens = file.metadata.get("tokenizer.ggml.tokens", ())
+    n_tokens = len(tokens) if isinstance(tokens, Sequence) else None
+    if n_tokens is None or n_tokens > n_vocab:
         raise ModelFileError(
             f"{file.path.name}: tokenizer.ggml.tokens",
-            f"{n_tokens} tokens",
-            f"at most {n_vocab}, the rows of token_embd.weight",
+            shown(tokens) if n_tokens is None else f"{n_tokens} tokens",
+            f"at most {n_vocab} tokens, the rows of token_embd.weight",
         )
 
 
