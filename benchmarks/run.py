@@ -19,26 +19,44 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from benchmarks.case import CASES, case_names, read_case  # noqa: E402
 from benchmarks.machine import fingerprint, refuse_other_machine  # noqa: E402
 from benchmarks.measure import measure, summary  # noqa: E402
+from benchmarks.speed import compare_speed, measure_speed  # noqa: E402
+from benchmarks.speed_case import is_speed_case, read_speed_case  # noqa: E402
+from benchmarks.speed_table import page as speed_page  # noqa: E402
+from benchmarks.speed_table import section  # noqa: E402
 from benchmarks.table import markdown, page  # noqa: E402
 
 SCHEMA = "solvent.benchmark/1"
+SPEED_SCHEMA = "solvent.benchmark.speed/1"
 
 
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One case measured. Raises: SystemExit for an unknown case or a peer that computes another total."""
     if name not in case_names():
         raise SystemExit(f"bench: no case {name!r}; there are: {', '.join(case_names())}")
-    case = read_case(CASES / f"{name}.toml", options.rows, options.samples)
-    result = measure(case, options.data, options.threads, lambda text: print(f"{name}: {text}", file=sys.stderr))
-    about = {"title": case.title, "why": case.why, "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+    def tell(text: str) -> None:
+        print(f"{name}: {text}", file=sys.stderr)
+
+    about = {"case": name, "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": fingerprint()}
+    path = CASES / f"{name}.toml"
+    if is_speed_case(path):
+        speed = read_speed_case(path, options.samples)
+        about |= {"title": speed.title, "why": speed.why}
+        return {"schema": SPEED_SCHEMA, **about, **measure_speed(speed, options.data, tell)}
+    case = read_case(path, options.rows, options.samples)
+    result = measure(case, options.data, options.threads, tell)
+    about |= {"title": case.title, "why": case.why}
     bars = {"bar_rows_per_s": case.bar_rows_per_s, "bar_peak_gib": case.bar_peak_gib}
-    return {"schema": SCHEMA, "case": name, **about, "machine": fingerprint(), **bars, **result}
+    return {"schema": SCHEMA, **about, **bars, **result}
 
 
 def compare(old_path: Path, new: dict[str, Any]) -> None:
     """Prints how each arm's median moved against an older raw result of the same machine and size."""
     old = json.loads(old_path.read_text("utf-8"))
     refuse_other_machine(old["machine"], new["machine"])
+    if new["schema"] == SPEED_SCHEMA:
+        print("\n".join(compare_speed(old, new)))
+        return
     before = {arm["arm"]: arm for arm in old["arms"] if arm["samples"]}
     for arm in new["arms"]:
         then = before.get(arm["arm"])
@@ -67,14 +85,16 @@ def main() -> None:
         results.append(run_case(name, options))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(results[-1], indent=1) + "\n", "utf-8")
-        print(markdown(results[-1]))
+        print((section if results[-1]["schema"] == SPEED_SCHEMA else markdown)(results[-1]))
         if options.against:
             compare(options.against, results[-1])
     if options.publish:
         every = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
         for result in every:
             refuse_other_machine(every[0]["machine"], result["machine"])
-        folder.with_suffix(".md").write_text(page(every), "utf-8")
+        speed = all(result["schema"] == SPEED_SCHEMA for result in every)
+        text = speed_page(options.publish.capitalize(), every) if speed else page(every)
+        folder.with_suffix(".md").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""solvent's engine, timed as llama-bench times itself: the tokens alone, after loading and one warm-up run.
+
+step=logits (the default) computes all logits of every decoded token, as the peers do; step=greedy asks for the best
+token alone, which lets the head be screened. kernel: the feature word for SOLVENT_KERNEL. Tokens are random.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+
+def version() -> str | None:
+    from solvent import __version__
+
+    try:
+        from solvent.machine.engine import model  # noqa: F401
+    except ImportError:  # no compiled kernels here
+        return None
+    return f"solvent {__version__}"
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    if "kernel" in job:
+        os.environ["SOLVENT_KERNEL"] = job["kernel"]
+    import numpy as np
+
+    import solvent
+
+    language = solvent.load(job["model"], threads=job["threads"])
+    model, config = language.model, language.config
+    tokens = np.random.default_rng(1).integers(0, config.n_vocab, job["depth"] + job["n_tokens"]).tolist()
+    filled, timed = tokens[: job["depth"]], tokens[job["depth"] :]
+    sequence = model.new_sequence(len(tokens))
+    if filled:
+        model.extend(sequence, filled, "none")
+    rates = []
+    for repetition in range(1 + job["repetitions"]):
+        sequence.truncate(len(filled))
+        started = time.perf_counter()
+        _advance(job, model, sequence, timed)
+        if repetition:
+            rates.append(len(timed) / (time.perf_counter() - started))
+        assert sequence.n_tokens == len(tokens), (sequence.n_tokens, len(tokens))
+    tensors = language.file.tensors.values()
+    n_weights = sum(int(np.prod(tensor.shape)) for tensor in tensors)
+    return {"rates": rates, "model_bytes": sum(tensor.data.nbytes for tensor in tensors), "n_weights": n_weights}
+
+
+def _advance(job: dict[str, Any], model: Any, sequence: Any, tokens: list[int]) -> None:
+    if job["kind"] == "prefill":
+        model.extend(sequence, tokens, "last")
+    elif job.get("step", "logits") == "greedy":
+        for token in tokens:
+            model.greedy(sequence, token)
+    else:
+        for token in tokens:
+            model.decode([sequence], [token])
