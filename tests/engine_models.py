@@ -196,6 +196,26 @@ def _block_bytes(kind: str, shape: tuple[int, ...], key: int) -> NDArray[np.uint
     return data
 
 
+# Two-bit formats, in which the byte 0xAA is four codes of +1.
+TRAP_TYPES = ("i2_s", "i2_s_arm", "tq2_0", "q2_0_g64", "q2_0_g128", "hf_ternary")
+
+
+def int16_trap(kind: str) -> tuple[Tensor, NDArray[np.int8], int]:
+    """(16 rows of 2,560 weights, all +1; one token of activations, all 127; the exact dot of every row: 325,120).
+
+    A kernel that sums (code + 1) · x, here 254 each and 650,240 in all, in 16 bits over too many columns wraps, as
+    the published AVX2 kernel for I2_S does (−398,336). Random weights never show it."""
+    n_rows, n_columns = 16, 2560
+    data = np.full(n_bytes(kind, (n_rows, n_columns)), 0xAA, np.uint8)
+    if kind in SCALES:
+        n_weights, size = TYPES[kind]
+        _set_f16(data.reshape(-1, size), SCALES[kind][0], np.ones(n_rows * n_columns // n_weights, np.float32))
+    if kind.startswith("i2_s"):
+        data[-32:-28] = np.frombuffer(np.float32(1).tobytes(), np.uint8)
+    tensor = Tensor("blk.0.attn_q.weight", kind, (n_rows, n_columns), data)
+    return tensor, np.full((1, n_columns), 127, np.int8), 127 * n_columns
+
+
 def _without_threes(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two-bit codes 3, which no ternary format has, become 1."""
     threes = packed & packed >> 1 & 0x55
