@@ -1,0 +1,146 @@
+"""Text to tokens and back, as the model's file describes it: byte-level BPE, and SentencePiece's BPE with scores.
+
+The library `tokenizers` merges; what surrounds it is here: tokens with a meaning of their own (`<|im_end|>`) are
+cut out of the text first, then each stretch between them is cut into words and merged. Decoding goes through bytes,
+so that a stream can hold back a character until all of its bytes are there (`TextStream`).
+What it doesn't do: chat templates (chat.py), unigram and word-piece vocabularies.
+Enter at `Tokeniser.from_metadata`. Source: docs/reference/tokenisers.md.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from solvent.errors import EngineError
+from solvent.machine.engine.vocabulary import CONTROL, SPACE, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class Tokeniser:
+    """A model's vocabulary, with `encode` and `decode`. Safe to use from several threads.
+
+    bos, eos: the tokens that open and end a text, or None.   stop_ids: every token that ends a reply.
+    n_vocab: how many tokens there are."""
+
+    def __init__(self, vocabulary: Vocabulary, merger: tokenizers.Tokenizer) -> None:
+        self._vocabulary = vocabulary
+        self._merger = merger
+        self.bos = vocabulary.bos
+        self.eos = vocabulary.eos
+        self.stop_ids = vocabulary.stop_ids
+        self.n_vocab = len(vocabulary.tokens)
+        self._special = _alternatives(vocabulary, (CONTROL, UNKNOWN, USER_DEFINED))
+        self._user_defined = _alternatives(vocabulary, (USER_DEFINED,))
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Tokeniser:
+        """The tokeniser that GGUF metadata describe (`tokenizer.ggml.*`).
+
+        Exactness: byte-level BPE gives the ids of the model's own tokeniser. SentencePiece merges the best-scored
+        pair first, as the original does; where one token can be made of two overlapping pairs ("a"+"ba" and
+        "ab"+"a" in "ababa"), the original takes the left one and this the pair whose parts come first in the
+        vocabulary.
+        Raises: ModelFileError (a key that is missing, malformed, or names what isn't known here)."""
+        vocabulary = read_vocabulary(metadata)
+        return cls(vocabulary, vocabulary.merger())
+
+    def encode(self, text: str, *, bos: bool | None = None, special: bool = True) -> list[int]:
+        """The tokens of a text.
+
+        bos: put the opening token first; None does what the file says.
+        special: `<|im_end|>` in the text becomes that one token; False takes it as the characters that it is made of,
+        which is right for text that a stranger wrote.
+        Raises: EngineError (half of a surrogate pair; a byte or character that the vocabulary can't express)."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise EngineError(
+                "text", f"half of a surrogate pair at character {error.start}", "Unicode text", "decode it as UTF-8"
+            ) from None
+        ids: list[int] = []
+        if bos or (bos is None and self._vocabulary.add_bos):
+            if self.bos is None:
+                raise EngineError("bos", "asked for, but the model's file names no opening token")
+            ids.append(self.bos)
+        pattern = self._special if special else self._user_defined
+        after_special = True
+        for i, piece in enumerate(pattern.split(text) if pattern else [text]):
+            if i % 2:
+                ids.append(self._vocabulary.ids[piece])
+                after_special = True
+            elif piece:
+                ids += self._merge(piece, after_special)
+                after_special = False
+        return ids
+
+    def _merge(self, piece: str, after_special: bool) -> list[int]:
+        vocabulary = self._vocabulary
+        if vocabulary.kind == "spm":
+            lead = SPACE if vocabulary.space_prefix and after_special else ""
+            piece = lead + piece.replace(" ", SPACE)
+        vocabulary.check_expressible(piece)
+        ids: list[int] = self._merger.encode(piece, add_special_tokens=False).ids
+        return ids
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token stands for: bytes of UTF-8 text, whole characters or not.
+
+        Raises: EngineError (a token outside the vocabulary)."""
+        return self._vocabulary.token_bytes(token)
+
+    def is_control(self, token: int) -> bool:
+        """Whether the token marks something and is no text (`<|im_start|>`)."""
+        return self._vocabulary.types[token] in (CONTROL, UNKNOWN)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of tokens, control tokens spelt out; bytes that are no UTF-8 become U+FFFD.
+
+        Exactness: decode(encode(text)) is the text, for every text that has no byte or character unknown to the
+        vocabulary; the space that SentencePiece puts in front is taken away again.
+        Raises: EngineError (a token outside the vocabulary)."""
+        data, after_special = bytearray(), True
+        for token in ids:
+            piece = self.token_bytes(token)
+            special = self._vocabulary.types[token] in (CONTROL, UNKNOWN, USER_DEFINED)
+            if after_special and self._vocabulary.space_prefix and not special:
+                piece = piece.removeprefix(b" ")
+            data += piece
+            after_special = special
+        return data.decode("utf-8", "replace")
+
+    def stream(self) -> TextStream:
+        """A decoder for the tokens that continue a text."""
+        return TextStream(self)
+
+
+class TextStream:
+    """Turns tokens into text one by one; a character comes when its last byte is there. Control tokens are hidden."""
+
+    def __init__(self, tokeniser: Tokeniser) -> None:
+        self._tokeniser = tokeniser
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        """The text that this token completes, often all of its own.
+
+        Raises: EngineError (a token outside the vocabulary)."""
+        data = self._tokeniser.token_bytes(token)
+        if self._tokeniser.is_control(token):
+            return self._decoder.decode(b"", True)
+        return self._decoder.decode(data)
+
+    def close(self) -> str:
+        """What is left: U+FFFD where the stream ended inside a character, else nothing."""
+        return self._decoder.decode(b"", True)
+
+
+def _alternatives(vocabulary: Vocabulary, types: Sequence[int]) -> re.Pattern[str] | None:
+    """A pattern of one group that matches the tokens of these types, the longest first."""
+    words = [text for text, kind in zip(vocabulary.tokens, vocabulary.types, strict=True) if kind in types]
+    words.sort(key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, words)) + ")") if words else None
