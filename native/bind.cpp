@@ -1,25 +1,287 @@
-// The door between Python and the kernels: the only file that knows nanobind.
+// The door between Python and the native core: the only file that knows nanobind. It checks shapes and ranges again,
+// keeps what native code points to alive, and lets other Python threads run meanwhile.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+
+#include "bandwidth.hpp"
 #include "cpu.hpp"
+#include "decoder.hpp"
+#include "dispatch.hpp"
 
 namespace nb = nanobind;
+using namespace solvent;
 
-static nb::tuple cpu_features() {
-    nb::list words;
-    for (const auto& feature : solvent::kFeatureWords)
-        if (solvent::cpu_features().*feature.present) words.append(feature.word);
-    return nb::tuple(words);
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Tokens = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+namespace {
+
+template <typename... T>
+void need(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
 }
 
-static nb::tuple feature_words() {
-    nb::list words;
-    for (const auto& feature : solvent::kFeatureWords) words.append(feature.word);
-    return nb::tuple(words);
+nb::tuple words(bool only_present) {
+    nb::list found;
+    for (const auto& feature : kFeatureWords)
+        if (!only_present || cpu_features().*feature.present) found.append(feature.word);
+    return nb::tuple(found);
 }
+
+nb::tuple kernel_names() {
+    nb::list found;
+    for (const Kernels* k : runnable_kernels()) found.append(k->name);
+    return nb::tuple(found);
+}
+
+const Kernels& kernels_named(const std::string& name) {
+    for (const Kernels* k : runnable_kernels())
+        if (name == k->name) return *k;
+    throw std::invalid_argument("no such kernels on this CPU");
+}
+
+nb::ndarray<nb::numpy, float> new_array(size_t rows, size_t columns) {
+    float* data = new float[rows * columns];
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+    return nb::ndarray<nb::numpy, float>(data, {rows, columns}, owner);
+}
+
+// A matrix with the bytes that it may still point to.
+struct BoundMatrix {
+    std::unique_ptr<Matrix> matrix;
+    nb::object bytes;
+};
+
+FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale) {
+    const FileType* known = file_type(type);
+    need(known, "unknown tensor type");
+    need(n_rows > 0 && n_cols > 0 && n_cols % known->weights * (type != "hf_ternary") == 0, "columns don't fill whole blocks");
+    need(type != "hf_ternary" || n_rows % 4 == 0, "rows are no multiple of 4");
+    size_t bytes = file_bytes(*known, n_rows, n_cols);
+    const bool trailing = type == "i2_s" || type == "i2_s_arm";
+    need(data.size() >= bytes + (trailing ? 4 : 0), "the bytes are fewer than the shape needs");
+    if (trailing) std::memcpy(&scale, data.data() + bytes, 4);
+    return {known, data.data(), n_rows, n_cols, scale};
+}
+
+BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token) {
+    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale);
+    std::unique_ptr<Matrix> made;
+    {
+        nb::gil_scoped_release release;
+        made = make_matrix(file, per_token);
+    }
+    return {std::move(made), bytes};
+}
+
+class BoundDecoder {
+  public:
+    BoundDecoder(const DecoderConfig& config, const std::string& kernels, int n_threads)
+        : decoder(config, kernels_named(kernels), n_threads) {}
+
+    void set_layer(int index, nb::dict parts) {
+        need(index >= 0 && index < decoder.config.n_layers, "no such layer");
+        const DecoderConfig& c = decoder.config;
+        const int q = c.n_heads * c.head_size, kv = c.n_kv_heads * c.head_size;
+        Layer& l = decoder.layers[static_cast<size_t>(index)];
+        l.q = matrix(parts, "attn_q.weight", q, c.width);
+        l.k = matrix(parts, "attn_k.weight", kv, c.width);
+        l.v = matrix(parts, "attn_v.weight", kv, c.width);
+        l.o = matrix(parts, "attn_output.weight", c.width, q);
+        l.gate = matrix(parts, "ffn_gate.weight", c.ff_width, c.width);
+        l.up = matrix(parts, "ffn_up.weight", c.ff_width, c.width);
+        l.down = matrix(parts, "ffn_down.weight", c.width, c.ff_width);
+        l.attn_norm = vector(parts, "attn_norm.weight", c.width, true);
+        l.ffn_norm = vector(parts, "ffn_norm.weight", c.width, true);
+        l.q_norm = vector(parts, "attn_q_norm.weight", c.head_size, false);
+        l.k_norm = vector(parts, "attn_k_norm.weight", c.head_size, false);
+        l.attn_sub_norm = vector(parts, "attn_sub_norm.weight", q, false);
+        l.ffn_sub_norm = vector(parts, "ffn_sub_norm.weight", c.ff_width, false);
+        l.q_bias = vector(parts, "attn_q.bias", q, false);
+        l.k_bias = vector(parts, "attn_k.bias", kv, false);
+        l.v_bias = vector(parts, "attn_v.bias", kv, false);
+    }
+
+    void set_ends(nb::dict parts, Doubles rope_frequency, bool screened) {
+        const DecoderConfig& c = decoder.config;
+        decoder.embedding = matrix(parts, "token_embd.weight", c.n_vocab, c.width);
+        decoder.head = parts.contains("output.weight") ? matrix(parts, "output.weight", c.n_vocab, c.width) : decoder.embedding;
+        decoder.output_norm = vector(parts, "output_norm.weight", c.width, true);
+        need(rope_frequency.size() == static_cast<size_t>(c.head_size / 2), "one frequency per pair of the head");
+        decoder.rope_frequency.assign(rope_frequency.data(), rope_frequency.data() + rope_frequency.size());
+        if (screened) {
+            nb::gil_scoped_release release;
+            decoder.screen = make_screen(decoder.head->file, decoder.screen_residual, decoder.screen_length);
+        }
+    }
+
+    // Logits of the last token, or of all, of one sequence's next tokens; every step but the last is without.
+    nb::ndarray<nb::numpy, float> extend(Sequence& sequence, Tokens tokens, int n_logits) {
+        const size_t n = tokens.size();
+        need(n > 0 && n_logits >= 0 && static_cast<size_t>(n_logits) <= n, "no tokens, or more logits than tokens");
+        need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), "the context is full");
+        check_sequence(sequence);
+        for (size_t i = 0; i < n; ++i) check_token(tokens(i));
+        auto out = new_array(static_cast<size_t>(n_logits), static_cast<size_t>(decoder.config.n_vocab));
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(busy);
+        float* to = out.data();
+        std::vector<Slot> slots;
+        for (size_t first = 0; first < n; first += kMaxStep) {
+            slots.clear();
+            for (size_t i = first; i < std::min(n, first + kMaxStep); ++i)
+                slots.push_back({&sequence, tokens(i), sequence.n_tokens + static_cast<int>(i - first), i + static_cast<size_t>(n_logits) >= n});
+            decoder.step(slots, to);
+            for (const Slot& slot : slots) to += slot.logits ? decoder.config.n_vocab : 0;
+            sequence.n_tokens += static_cast<int>(slots.size());
+        }
+        return out;
+    }
+
+    // One token for each of several sequences.
+    nb::ndarray<nb::numpy, float> decode(std::vector<Sequence*> sequences, Tokens tokens) {
+        need(!sequences.empty() && sequences.size() == tokens.size() && sequences.size() <= kMaxStep, "one token per sequence");
+        for (size_t i = 0; i < sequences.size(); ++i) {
+            need(sequences[i], "a sequence is None");
+            check_sequence(*sequences[i]);
+            need(sequences[i]->n_tokens < sequences[i]->context(), "the context is full");
+            check_token(tokens(i));
+            for (size_t j = 0; j < i; ++j) need(sequences[i] != sequences[j], "a sequence occurs twice");
+        }
+        auto out = new_array(sequences.size(), static_cast<size_t>(decoder.config.n_vocab));
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(busy);
+        std::vector<Slot> slots;
+        for (size_t i = 0; i < sequences.size(); ++i) slots.push_back({sequences[i], tokens(i), sequences[i]->n_tokens, true});
+        decoder.step(slots, out.data());
+        for (Sequence* s : sequences) ++s->n_tokens;
+        return out;
+    }
+
+    int greedy(Sequence& sequence, int token) {
+        need(sequence.n_tokens < sequence.context(), "the context is full");
+        check_sequence(sequence);
+        check_token(token);
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(busy);
+        const int next = decoder.greedy({&sequence, token, sequence.n_tokens, true});
+        ++sequence.n_tokens;
+        return next;
+    }
+
+    Sequence* new_sequence(int context) {
+        const DecoderConfig& c = decoder.config;
+        need(context > 0 && context <= c.context, "context outside what the model was made for");
+        return new Sequence({c.n_layers, c.n_kv_heads, c.head_size, context});
+    }
+
+    Decoder decoder;
+
+  private:
+    const Matrix* matrix(const nb::dict& parts, const char* name, int n_rows, int n_cols) {
+        need(parts.contains(name), name);
+        const auto& bound = nb::cast<const BoundMatrix&>(parts[name]);
+        const MatrixView& view = bound.matrix->view;
+        need(view.n_rows == n_rows && view.n_cols == n_cols, name);
+        alive.append(parts[name]);
+        return bound.matrix.get();
+    }
+
+    Vector vector(const nb::dict& parts, const char* name, int n, bool required) {
+        if (!parts.contains(name)) {
+            need(!required, name);
+            return {};
+        }
+        const auto values = nb::cast<Floats>(parts[name]);
+        need(values.size() == static_cast<size_t>(n), name);
+        Vector v(static_cast<size_t>((n + 15) / 16 * 16), 0.0f);
+        std::memcpy(v.data(), values.data(), sizeof(float) * static_cast<size_t>(n));
+        return v;
+    }
+
+    void check_token(int token) const { need(token >= 0 && token < decoder.config.n_vocab, "token outside the vocabulary"); }
+    void check_sequence(const Sequence& s) const {
+        const CacheShape& shape = s.shape();
+        const DecoderConfig& c = decoder.config;
+        need(shape.n_layers == c.n_layers && shape.n_kv_heads == c.n_kv_heads && shape.head_size == c.head_size, "a sequence of another model");
+    }
+
+    std::mutex busy;
+    nb::list alive;
+};
+
+DecoderConfig config_from(nb::dict d) {
+    const auto integer = [&](const char* key, int most) {
+        const auto value = nb::cast<int64_t>(d[key]);
+        need(value > 0 && value <= most, key);
+        return static_cast<int>(value);
+    };
+    DecoderConfig c{};
+    c.n_layers = integer("n_layers", 4096);
+    c.width = integer("width", 1 << 20);
+    c.n_heads = integer("n_heads", 4096);
+    c.n_kv_heads = integer("n_kv_heads", 4096);
+    c.head_size = integer("head_size", 4096);
+    c.ff_width = integer("ff_width", 1 << 22);
+    c.n_vocab = integer("n_vocab", 1 << 24);
+    c.context = integer("context", 1 << 24);
+    c.norm_eps = nb::cast<float>(d["norm_eps"]);
+    c.rope_adjacent = nb::cast<std::string>(d["rope_pairs"]) == "adjacent";
+    c.relu2 = nb::cast<std::string>(d["activation"]) == "relu2";
+    need(c.n_heads % c.n_kv_heads == 0, "n_heads is no multiple of n_kv_heads");
+    need(c.head_size % 2 == 0, "head_size is odd");
+    return c;
+}
+
+}  // namespace
 
 NB_MODULE(_native, m) {
-    m.doc() = "Native kernels of solvent; reached through solvent.machine.native.";
-    m.def("cpu_features", &cpu_features, "Words of the features that this CPU has and its system permits.");
-    m.def("feature_words", &feature_words, "Words of all features that detection knows.");
+    m.doc() = "Native core of solvent; reached through solvent.machine.native.";
+    m.def("cpu_features", [] { return words(true); }, "Words of the features that this CPU has and its system permits.");
+    m.def("feature_words", [] { return words(false); }, "Words of all features that detection knows.");
+    m.def("kernel_names", &kernel_names, "Kernels that this CPU can run, best first.");
+    m.def("read_bandwidth", &read_bandwidth, nb::arg("n_bytes"), nb::arg("n_threads") = 1, nb::arg("n_passes") = 5,
+          nb::call_guard<nb::gil_scoped_release>(), "Bytes per second of the fastest sequential read of a fresh buffer.");
+
+    nb::class_<BoundMatrix>(m, "Matrix")
+        .def("__init__",
+             [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token) {
+                 new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token));
+             },
+             nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false)
+        .def_prop_ro("n_bytes", [](const BoundMatrix& b) { return b.matrix->bytes_per_pass; })
+        .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });
+
+    nb::class_<Sequence>(m, "Sequence")
+        .def_ro("n_tokens", &Sequence::n_tokens)
+        .def_prop_ro("context", &Sequence::context)
+        .def("truncate", [](Sequence& s, int n_tokens) {
+            need(n_tokens >= 0 && n_tokens <= s.n_tokens, "a sequence can only become shorter");
+            s.n_tokens = n_tokens;
+        });
+
+    nb::class_<BoundDecoder>(m, "Decoder")
+        .def("__init__",
+             [](BoundDecoder* self, nb::dict config, const std::string& kernels, int n_threads) {
+                 need(n_threads > 0 && n_threads <= 1024, "n_threads outside 1 to 1024");
+                 new (self) BoundDecoder(config_from(config), kernels, n_threads);
+             },
+             nb::arg("config"), nb::arg("kernels"), nb::arg("n_threads"))
+        .def("set_layer", &BoundDecoder::set_layer)
+        .def("set_ends", &BoundDecoder::set_ends, nb::arg("parts"), nb::arg("rope_frequency"), nb::arg("screened"))
+        .def("new_sequence", &BoundDecoder::new_sequence, nb::rv_policy::take_ownership)
+        .def("extend", &BoundDecoder::extend, nb::arg("sequence"), nb::arg("tokens"), nb::arg("n_logits"))
+        .def("decode", &BoundDecoder::decode, nb::arg("sequences"), nb::arg("tokens"))
+        .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("token"))
+        .def_prop_ro("n_rescored", [](const BoundDecoder& b) { return b.decoder.n_rescored(); })
+        .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen ? b.decoder.screen->bytes_per_pass : 0; });
 }

@@ -88,6 +88,7 @@ CpuFeatures detect() noexcept {
 
     if ((saved & kYmm) == kYmm) {
         f.fma = bit(one.ecx, 12);
+        f.f16c = bit(one.ecx, 29);
         f.avx2 = bit(seven.ebx, 5);
         f.avx_vnni = bit(seven_one.eax, 4);
     }
@@ -95,6 +96,7 @@ CpuFeatures detect() noexcept {
         f.avx512f = bit(seven.ebx, 16);
         f.avx512bw = bit(seven.ebx, 30);
         f.avx512vl = bit(seven.ebx, 31);
+        f.avx512dq = bit(seven.ebx, 17);
         f.avx512vbmi = bit(seven.ecx, 1);
         f.avx512_vnni = bit(seven.ecx, 11);
         f.avx512_bf16 = bit(seven_one.eax, 5);

@@ -11,10 +11,12 @@ namespace solvent {
 struct CpuFeatures {
     bool avx2 = false;
     bool fma = false;
+    bool f16c = false;
     bool avx_vnni = false;
     bool avx512f = false;
     bool avx512bw = false;
     bool avx512vl = false;
+    bool avx512dq = false;
     bool avx512_vnni = false;
     bool avx512vbmi = false;
     bool avx512_bf16 = false;
@@ -35,10 +37,12 @@ struct FeatureWord {
 inline constexpr FeatureWord kFeatureWords[] = {
     {"avx2", &CpuFeatures::avx2},
     {"fma", &CpuFeatures::fma},
+    {"f16c", &CpuFeatures::f16c},
     {"avx_vnni", &CpuFeatures::avx_vnni},
     {"avx512f", &CpuFeatures::avx512f},
     {"avx512bw", &CpuFeatures::avx512bw},
     {"avx512vl", &CpuFeatures::avx512vl},
+    {"avx512dq", &CpuFeatures::avx512dq},
     {"avx512_vnni", &CpuFeatures::avx512_vnni},
     {"avx512vbmi", &CpuFeatures::avx512vbmi},
     {"avx512_bf16", &CpuFeatures::avx512_bf16},

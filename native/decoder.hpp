@@ -1,0 +1,147 @@
+// A model as the step reads it, and the step: tokens in, logits out, all layers without leaving native code.
+// Not here: files, sampling, Python. Enter at Decoder::step(); step.cpp holds it, attention.cpp its middle.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <utility>
+#include <vector>
+
+#include "pool.hpp"
+#include "sequence.hpp"
+
+namespace solvent {
+
+struct DecoderConfig {
+    int n_layers, width, n_heads, n_kv_heads, head_size, ff_width, n_vocab, context;
+    float norm_eps;
+    bool rope_adjacent;
+    bool relu2;  // else SiLU
+};
+
+using Vector = std::vector<float>;  // padded to 16 with zeros; empty where the family has none
+
+struct Layer {
+    const Matrix *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr, *gate = nullptr, *up = nullptr, *down = nullptr;
+    Vector attn_norm, ffn_norm, q_norm, k_norm, attn_sub_norm, ffn_sub_norm, q_bias, k_bias, v_bias;
+};
+
+// One token of a step.
+struct Slot {
+    Sequence* sequence;
+    int token;
+    int position;
+    bool logits;
+};
+
+// One matrix product of several that share their activations.
+struct Product {
+    const Matrix* w;
+    float* y;
+    size_t y_stride;
+};
+
+// Activations of up to n tokens in each of the forms that a matrix may want.
+struct ActivationStore {
+    std::vector<int8_t> q, q_token;
+    std::vector<float> d, d_sum, d_token, x;
+    std::vector<int32_t> sum, sum_token;
+    size_t cols = 0, blocks = 0;
+    void reserve(size_t n_tokens, size_t n_cols);
+    Activations view(Wants wants) const;
+};
+
+// Tokens of one sequence that attend together.
+struct Tile {
+    int first, n_tokens;  // slots
+    int first_span, n_spans;
+};
+
+constexpr int kMaxStep = 512;      // tokens of one step
+constexpr int kSpanKeys = 512;     // keys of one piece of work where few tokens attend to many keys
+constexpr int kFewTiles = 4;
+
+class Decoder {
+  public:
+    Decoder(const DecoderConfig& config, const Kernels& kernels, int n_threads);
+
+    DecoderConfig config;
+    std::vector<Layer> layers;
+    const Matrix* embedding = nullptr;
+    const Matrix* head = nullptr;
+    std::unique_ptr<Matrix> screen;      // 4-bit codes of the head, or null
+    std::vector<float> screen_residual;  // per row: length of what the codes leave out
+    std::vector<float> screen_length;    // per row: length of the row
+    Vector output_norm;
+    std::vector<double> rope_frequency;  // radians per token, head_size / 2
+
+    // Runs the slots through all layers. Logits of the slots that ask go to `logits`, n_vocab each, in order.
+    void step(const std::vector<Slot>& slots, float* logits);
+    // One token; the id of the largest logit, as step() would give it (the smallest id of equals).
+    int greedy(const Slot& slot);
+
+    const Kernels& kernels() const { return *kernels_; }
+    int n_threads() const { return team_.n_threads(); }
+    // Head rows that were computed exactly in the last greedy step.
+    int n_rescored() const { return n_rescored_; }
+
+  private:
+    struct Thread {
+        std::vector<float> x, norm, query, scores, attended, max, total;
+        ActivationStore activations;
+        std::vector<uint8_t> scratch;
+        RowCodes row{32};
+    };
+
+    int own_begin(int thread, int n) const { return alone_ ? 0 : n * thread / team_.n_threads(); }
+    int own_end(int thread, int n) const { return alone_ ? n : n * (thread + 1) / team_.n_threads(); }
+    // Tokens are shared out where there are several; where there is one, every thread does it for itself.
+    float* residual(int thread, int slot) { return alone_ ? threads_[thread].x.data() : x_.data() + static_cast<size_t>(slot) * width_16_; }
+    ActivationStore& activations(int thread) { return alone_ ? threads_[thread].activations : activations_; }
+    void meet() { if (!alone_) team_.barrier(); }
+
+    void reserve(int n_tokens);
+    void grow_rope(int context);
+    void plan(const std::vector<Slot>& slots);
+    void run_layers(int thread);
+    void embed(int thread);
+    void normalise(int thread, int slot, int row, const Vector& weight, bool add_y, std::initializer_list<const Matrix*> readers);
+    void take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers);
+    void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products);
+    void attention(int thread, int layer, int phase);
+    void attend(int thread, int layer, int item);
+    void load_query(Thread& own, const Layer& layer, int slot, int head, float* out);
+    void store_key_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
+    void merge_spans(const Tile& tile, int slot, float* out);
+    void finish_attention(int thread, const Layer& layer);
+    void feed_forward(int thread, const Layer& layer);
+    void choose_candidates(const Activations& x);
+    void rescore(int thread, const Activations& x);
+    void run(const std::vector<Slot>& slots, const std::function<void(int)>& finish);
+
+    const Kernels* kernels_;
+    Team team_;
+    int width_16_, ff_16_, q_16_, kv_16_, group_;
+    bool alone_ = true;      // one token in the step
+    bool separate_ = true;   // every tile is one token of a sequence of its own
+    const std::vector<Slot>* slots_ = nullptr;
+    std::vector<Tile> tiles_;
+    std::vector<std::pair<int, int>> pieces_;  // tile, span: the work of attention but for heads
+    std::vector<int> logit_slots_;
+    bool spread_ = false;                      // keys are split into spans
+    int reserved_ = 0;
+    std::vector<float> x_, qkv_, y_, gate_, attended_, partial_, logits_16_;
+    ActivationStore activations_;
+    std::vector<Thread> threads_;
+    std::vector<float> cos_, sin_;
+    int rope_tokens_ = 0;
+    struct alignas(64) Counter {
+        std::atomic<int> next{0};
+    };
+    std::vector<Counter> counters_;
+    std::vector<int> candidates_;
+    std::vector<float> rescored_;
+    int n_rescored_ = 0;
+};
+
+}  // namespace solvent

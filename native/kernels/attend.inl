@@ -1,0 +1,110 @@
+// Attention of a few query rows to one chunk of keys and values, in the manner of arXiv:2205.14135 §3.1: scores,
+// a running maximum and denominator, and the weighted sum of values. Each key and value is read once for all rows.
+
+namespace solvent { namespace {
+
+template <int R, int N>
+inline void score_blocks(const CacheView& c, const Attending& a, int row, int begin, float* scores) {
+    F acc[R][N];
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) acc[r][n] = f_set1(0.0f);
+    const size_t block = static_cast<size_t>(c.head_size) * 16;
+    const uint16_t* k = c.k + static_cast<size_t>(begin / 16) * block;
+    const float* q = a.q + static_cast<size_t>(row) * a.q_stride;
+    for (int i = 0; i < c.head_size; ++i) {
+        F key[N];
+        for (int n = 0; n < N; ++n) key[n] = f_load_half(k + n * block + static_cast<size_t>(i) * 16);
+        for (int r = 0; r < R; ++r) {
+            const F factor = f_set1(q[r * a.q_stride + i]);
+            for (int n = 0; n < N; ++n) acc[r][n] = f_fma(key[n], factor, acc[r][n]);
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) f_store(scores + r * kKeyChunk + 16 * n, acc[r][n]);
+}
+
+// Scores of R rows from `row` on for keys [begin, end).
+template <int R>
+inline void score_rows(const CacheView& c, const Attending& a, int row, int begin, int end) {
+    float* scores = a.scores + row * kKeyChunk;
+    int t = begin;
+    if constexpr (R <= 4)
+        for (; t + 64 <= end; t += 64) score_blocks<R, 4>(c, a, row, t, scores + (t - begin));
+    for (; t + 32 <= end; t += 32) score_blocks<R, 2>(c, a, row, t, scores + (t - begin));
+    for (; t < end; t += 16) score_blocks<R, 1>(c, a, row, t, scores + (t - begin));
+}
+
+// Turns the scores of a row into weights, and shrinks what was summed before to the new maximum.
+inline void soften(Attending& a, int row, int n_keys, int head_size) {
+    float* scores = a.scores + row * kKeyChunk;
+    const float none = -__builtin_inff();
+    F largest = f_set1(none);
+    for (int i = 0; i < n_keys; i += 16) largest = f_max(f_first_n(f_load(scores + i), n_keys - i, none), largest);
+    const float before = a.max[row], chunk = f_largest(largest), now = chunk > before ? chunk : before;
+    float lanes[16];
+    f_store(lanes, f_exp(f_set1(before - now)));
+    const float shrink = before == none ? 0.0f : lanes[0];
+    F total = f_set1(0.0f);
+    for (int i = 0; i < n_keys; i += 16) {
+        const F weight = f_first_n(f_exp(f_sub(f_load(scores + i), f_set1(now))), n_keys - i, 0.0f);
+        f_store(scores + i, weight);
+        total = f_add(total, weight);
+    }
+    a.max[row] = now;
+    a.total[row] = a.total[row] * shrink + f_sum(total);
+    float* out = a.out + static_cast<size_t>(row) * a.out_stride;
+    if (shrink != 1.0f)
+        for (int i = 0; i < head_size; ++i) out[i] *= shrink;
+}
+
+template <int R, int N>
+inline void sum_values(const CacheView& c, const Attending& a, int row, int column, int begin, int n_keys) {
+    F acc[R][N];
+    float* out = a.out + static_cast<size_t>(row) * a.out_stride + column;
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) acc[r][n] = f_load(out + r * a.out_stride + 16 * n);
+    const uint16_t* v = c.v + static_cast<size_t>(begin) * c.v_stride + column;
+    const float* weights = a.scores + row * kKeyChunk;
+    for (int t = 0; t < n_keys; ++t, v += c.v_stride) {
+        F value[N];
+        for (int n = 0; n < N; ++n) value[n] = f_load_half(v + 16 * n);
+        for (int r = 0; r < R; ++r) {
+            const F weight = f_set1(weights[r * kKeyChunk + t]);
+            for (int n = 0; n < N; ++n) acc[r][n] = f_fma(value[n], weight, acc[r][n]);
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) f_store(out + r * a.out_stride + 16 * n, acc[r][n]);
+}
+
+template <int R>
+inline void attend_rows(const CacheView& c, int begin, int end, Attending& a, int row) {
+    score_rows<R>(c, a, row, begin, end);
+    int most = 0;
+    for (int r = row; r < row + R; ++r) {
+        const int n_keys = min_int(a.n_keys[r], end) - begin;
+        if (n_keys > most) most = n_keys;
+        if (n_keys > 0) soften(a, r, n_keys, c.head_size);
+    }
+    // A row that sees fewer keys than the others weighs the rest of the chunk with 0.
+    for (int r = row; r < row + R; ++r) {
+        const int n_keys = min_int(a.n_keys[r], end) - begin;
+        for (int t = n_keys > 0 ? n_keys : 0; t < most; ++t) a.scores[r * kKeyChunk + t] = 0.0f;
+    }
+    int column = 0;
+    for (; column + 64 <= c.v_stride; column += 64) sum_values<R, 4>(c, a, row, column, begin, most);
+    for (; column < c.v_stride; column += 16) sum_values<R, 1>(c, a, row, column, begin, most);
+}
+
+void attend(const CacheView& c, int begin, int end, Attending& a) {
+    int row = 0;
+    for (; row + 4 <= a.n_rows; row += 4) attend_rows<4>(c, begin, end, a, row);
+    switch (a.n_rows - row) {
+        case 3: attend_rows<3>(c, begin, end, a, row); break;
+        case 2: attend_rows<2>(c, begin, end, a, row); break;
+        case 1: attend_rows<1>(c, begin, end, a, row); break;
+        default: break;
+    }
+}
+
+}}  // namespace solvent::(anonymous)

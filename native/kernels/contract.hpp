@@ -1,0 +1,113 @@
+// What a kernel gets and gives: plain records and one table of functions per CPU feature.
+// Lanes are always 16: each table computes the same operations in the same order, so results are equal
+// bit for bit across features. Layouts are described in docs/reference/weight-panels.md.
+// Not here: threads, memory, models. Enter at Kernels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace solvent {
+
+// How a matrix lies in memory. Panel formats hold 16 rows side by side; row formats are the file's own bytes.
+enum class Format : int32_t {
+    q4_0,  // 4 bits, f16 scale per 32, codes offset by 8
+    q4_1,  // 4 bits, f16 scale and minimum per 32
+    q8_0,  // 8 bits (stored + 128), f16 scale per 32
+    q4_k,  // 4 bits, f32 scale and minimum per 32
+    q5_k,  // 8 bits, f32 scale and minimum per 32
+    q6_k,  // 8 bits (stored + 32), f32 scale per 16
+    t2,    // 2 bits (code = weight + 1), one scale for the matrix; activations int8 per token
+    t2g,   // 2 bits, f16 scale per group of 32·n; activations int8 per 32
+    f16,   // rows of the file
+    bf16,
+    f32,
+};
+
+constexpr int kRows = 16;   // rows of a panel
+constexpr int kBlock = 32;  // columns that share one activation scale
+
+struct MatrixView {
+    Format format;
+    int32_t n_rows;      // M
+    int32_t n_cols;      // K
+    int32_t n_panels;    // ceil(M / 16); row formats count 16 rows as a panel too
+    int32_t n_blocks;    // ceil(K / 32)
+    int32_t group_blocks;  // t2g: blocks per scale
+    const uint8_t* data;
+    size_t panel_bytes;  // panel formats: from one panel to the next; row formats: from one row to the next
+    float scale;         // t2
+};
+
+// Activations of tokens: int8 per block of 32 (q, d, sum), int8 per token (q, d[0], sum[0]) or float (x).
+struct Activations {
+    const int8_t* q;
+    const float* d;        // scale per block, or of the token
+    const float* d_sum;    // d · Σq per block
+    const int32_t* sum;    // Σq per block, or of the token
+    const float* x;
+    size_t q_stride, d_stride, x_stride;  // from one token to the next, in elements
+};
+
+// Keys and values of one head of one layer: k in blocks of 16 tokens [T/16][D][16], v in rows [T][D_padded], both f16.
+struct CacheView {
+    const uint16_t* k;
+    const uint16_t* v;
+    int32_t head_size;
+    int32_t v_stride;  // D rounded up to 16
+};
+
+constexpr int kMaxQueries = 8;     // query rows that attend together
+constexpr int kKeyChunk = 256;     // keys that share one softmax step
+
+// Running softmax of up to kMaxQueries rows: Σ exp(s − max)·v, its denominator and its maximum.
+struct Attending {
+    const float* q;        // rows of q_stride floats, already times 1/√D
+    size_t q_stride;
+    int32_t n_rows;
+    const int32_t* n_keys;  // per row: keys it may see
+    float* out;            // rows of out_stride floats
+    size_t out_stride;
+    float* max;
+    float* total;
+    float* scores;         // scratch: kMaxQueries · kKeyChunk floats
+};
+
+struct Kernels {
+    const char* name;
+    // y[rows] = W·x for panels [begin, end) of w. y has room for whole panels.
+    void (*gemv)(const MatrixView& w, int begin, int end, const Activations& x, float* y);
+    // The same for n tokens, y rows of y_stride floats. scratch: gemm_scratch_bytes.
+    void (*gemm)(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
+                 size_t y_stride, uint8_t* scratch);
+    // One row of a file's q8_0, f16, bf16 or f32, as gemv computes it, bit for bit.
+    float (*row_dot)(Format format, const uint8_t* row, int n_cols, const Activations& x);
+    // out = x · w / √(mean(x²) + eps)
+    void (*rms_norm)(const float* x, const float* w, float eps, int n, float* out);
+    void (*add)(float* x, const float* y, int n);
+    void (*quantise_blocks)(const float* x, int n, int8_t* q, float* d, float* d_sum, int32_t* sum);
+    void (*quantise_token)(const float* x, int n, int8_t* q, float* d, int32_t* sum);
+    void (*silu_mul)(const float* gate, const float* up, int n, float* out);
+    void (*relu2_mul)(const float* gate, const float* up, int n, float* out);
+    // Rotates one head: x of n floats; cos and sin of n/2; pairs (2i, 2i+1) or (i, i+n/2).
+    void (*rope)(float* x, const float* cos, const float* sin, int n, bool adjacent);
+    void (*store_half)(const float* x, int n, uint16_t* out, size_t step);
+    // One more chunk of keys [begin, end), begin a multiple of 16, at most kKeyChunk of them.
+    void (*attend)(const CacheView& cache, int begin, int end, Attending& a);
+    int (*argmax)(const float* x, int n);
+};
+
+// Bytes of scratch that gemm needs for a matrix of n_cols columns and n tokens.
+constexpr size_t kGemmCols = 1024;  // columns unpacked at a time
+constexpr size_t gemm_scratch_bytes(int n_tokens) {
+    return kGemmCols * kRows + (kGemmCols / 16) * kRows * 4 * 2 + static_cast<size_t>(n_tokens) * kRows * 4 + 256;
+}
+
+const Kernels& kernels_scalar();
+const Kernels& kernels_avx2();
+const Kernels& kernels_avx_vnni();
+const Kernels& kernels_avx512_vnni();
+const Kernels& kernels_asimd();
+const Kernels& kernels_asimddp();
+
+}  // namespace solvent

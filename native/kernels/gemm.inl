@@ -1,0 +1,180 @@
+// Many tokens: a panel's codes are unpacked once into cache, then multiplied with tile after tile of tokens.
+// The order of every sum is gemv's, so a token's result doesn't depend on how many run together.
+
+namespace solvent { namespace {
+
+// What a chunk of columns of one panel unpacks to.
+struct Unpacked {
+    uint8_t* codes;  // [block][8][64]
+    float* scales;   // [block][halves][16]
+    float* minima;   // [block][16]
+};
+
+template <int bits, int halves, bool has_min, int offset, int T>
+inline void block_tile(const Unpacked& w, int n_blocks, const Activations& x, int token, int first, bool fresh, float* y,
+                       size_t y_stride) {
+    constexpr int per_half = 8 / halves;
+    F acc[T];
+    const int8_t* q[T];
+    for (int t = 0; t < T; ++t) {
+        acc[t] = fresh ? f_set1(0.0f) : f_load(y + t * y_stride);
+        q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
+    }
+    const float* d = x.d + token * x.d_stride + first;
+    const float* d_sum = x.d_sum + token * x.d_stride + first;
+    const int32_t* sum = x.sum + token * x.d_stride + first;
+    for (int b = 0; b < n_blocks; ++b) {
+        const uint8_t* codes = w.codes + static_cast<size_t>(b) * 512;
+        for (int half = 0; half < halves; ++half) {
+            I total[T];
+            for (int t = 0; t < T; ++t) {
+                int32_t taken = 0;
+                if constexpr (halves == 2) {
+                    for (int i = 0; i < 16; ++i) taken += q[t][kBlock * b + 16 * half + i];
+                } else if constexpr (offset != 0) {
+                    taken = sum[t * x.d_stride + b];
+                }
+                total[t] = i_set1(-offset * taken);
+            }
+#pragma GCC unroll 8
+            for (int j = half * per_half; j < (half + 1) * per_half; ++j) {
+                const B packed = b_load(codes + 64 * j);
+#pragma GCC unroll 8
+                for (int t = 0; t < T; ++t) total[t] = dot<bits>(total[t], packed, q[t] + kBlock * b + 4 * j);
+            }
+            const F scale = f_load(w.scales + (b * halves + half) * 16);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; ++t)
+                acc[t] = f_fma(f_from_i(total[t]), f_mul(scale, f_set1(d[t * x.d_stride + b])), acc[t]);
+        }
+        if constexpr (has_min) {
+            const F minimum = f_load(w.minima + b * 16);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; ++t) acc[t] = f_fma(minimum, f_set1(d_sum[t * x.d_stride + b]), acc[t]);
+        }
+    }
+    for (int t = 0; t < T; ++t) f_store(y + t * y_stride, acc[t]);
+}
+
+template <int bits, int halves, bool has_min, int offset>
+inline void block_tokens(const Unpacked& w, int n_blocks, const Activations& x, int n_tokens, int first, float* y,
+                         size_t y_stride) {
+    int t = 0;
+    for (; t + kTileTokens <= n_tokens; t += kTileTokens)
+        block_tile<bits, halves, has_min, offset, kTileTokens>(w, n_blocks, x, t, first, first == 0, y + t * y_stride, y_stride);
+    for (; t < n_tokens; ++t)
+        block_tile<bits, halves, has_min, offset, 1>(w, n_blocks, x, t, first, first == 0, y + t * y_stride, y_stride);
+}
+
+inline Unpacked unpacked_in(uint8_t* scratch) {
+    uint8_t* codes = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
+    float* scales = reinterpret_cast<float*>(codes + kGemmCols * kRows);
+    return {codes, scales, scales + kGemmCols / 16 * kRows};
+}
+
+template <Format format>
+inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
+                        size_t y_stride, uint8_t* scratch) {
+    using P = Panel<format>;
+    const Unpacked u = unpacked_in(scratch);
+    const int chunk = static_cast<int>(kGemmCols) / kBlock;
+    for (int panel = begin; panel < end; ++panel) {
+        const uint8_t* data = w.data + static_cast<size_t>(panel) * w.panel_bytes;
+        const uint8_t* all_scales = data + static_cast<size_t>(w.n_blocks) * P::block_bytes;
+        const uint8_t* all_minima = all_scales + static_cast<size_t>(w.n_blocks) * P::halves * P::scale_bytes;
+        for (int first = 0; first < w.n_blocks; first += chunk) {
+            const int n = min_int(chunk, w.n_blocks - first);
+            for (int b = 0; b < n; ++b) {
+                const uint8_t* codes = data + static_cast<size_t>(first + b) * P::block_bytes;
+                for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
+                for (int half = 0; half < P::halves; ++half) {
+                    const size_t at = static_cast<size_t>(first + b) * P::halves + half;
+                    f_store(u.scales + (b * P::halves + half) * 16, P::scale(all_scales + at * P::scale_bytes));
+                }
+                if constexpr (P::has_min)
+                    f_store(u.minima + b * 16, P::scale(all_minima + static_cast<size_t>(first + b) * P::scale_bytes));
+            }
+            block_tokens<P::bits, P::halves, P::has_min, P::offset>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+        }
+    }
+}
+
+inline void unpack_t2(const uint8_t* codes, int n_blocks, uint8_t* out) {
+    for (int b = 0; b < n_blocks; ++b)
+        for (int j = 0; j < 8; ++j) b_store(out + 512 * b + 64 * j, quad<2>(codes + 128 * static_cast<size_t>(b), j));
+}
+
+inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
+                     size_t y_stride, uint8_t* scratch) {
+    const Unpacked u = unpacked_in(scratch);
+    const int chunk = static_cast<int>(kGemmCols) / kBlock;
+    for (int panel = begin; panel < end; ++panel) {
+        const uint8_t* data = w.data + static_cast<size_t>(panel) * w.panel_bytes;
+        const uint8_t* scales = data + static_cast<size_t>(w.n_blocks) * 128;
+        for (int first = 0; first < w.n_blocks; first += chunk) {
+            const int n = min_int(chunk, w.n_blocks - first);
+            unpack_t2(data + static_cast<size_t>(first) * 128, n, u.codes);
+            for (int b = 0; b < n; ++b) {
+                const uint8_t* scale = scales + 32 * static_cast<size_t>((first + b) / w.group_blocks);
+                f_store(u.scales + b * 16, f_load_half(reinterpret_cast<const uint16_t*>(scale)));
+            }
+            block_tokens<2, 1, false, 1>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+        }
+    }
+}
+
+// T tokens by one panel's chunk: nothing but integer products in the loop.
+template <int T>
+inline void t2_tile(const uint8_t* codes, int n_blocks, const Activations& x, int token, int first, int32_t* sums) {
+    I acc[T];
+    const int8_t* q[T];
+    for (int t = 0; t < T; ++t) {
+        acc[t] = i_load(sums + 16 * (token + t));
+        q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
+    }
+    for (int j = 0; j < 8 * n_blocks; ++j, codes += 64) {
+        const B w = b_load(codes);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; ++t) acc[t] = dot_u7(acc[t], w, q[t] + 4 * j);
+    }
+    for (int t = 0; t < T; ++t) i_store(sums + 16 * (token + t), acc[t]);
+}
+
+inline void gemm_t2(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
+                    size_t y_stride, uint8_t* scratch) {
+    const Unpacked u = unpacked_in(scratch);
+    int32_t* sums = reinterpret_cast<int32_t*>(u.minima + kGemmCols / 16 * kRows);
+    const int chunk = static_cast<int>(kGemmCols) / kBlock;
+    for (int panel = begin; panel < end; ++panel) {
+        for (int t = 0; t < n_tokens; ++t) i_store(sums + 16 * t, i_set1(-x.sum[t * x.d_stride]));
+        for (int first = 0; first < w.n_blocks; first += chunk) {
+            const int n = min_int(chunk, w.n_blocks - first);
+            unpack_t2(w.data + static_cast<size_t>(panel) * w.panel_bytes + static_cast<size_t>(first) * 128, n, u.codes);
+            int t = 0;
+            for (; t + kTileTokens <= n_tokens; t += kTileTokens) t2_tile<kTileTokens>(u.codes, n, x, t, first, sums);
+            for (; t < n_tokens; ++t) t2_tile<1>(u.codes, n, x, t, first, sums);
+        }
+        for (int t = 0; t < n_tokens; ++t)
+            f_store(y + t * y_stride + panel * kRows,
+                    f_mul(f_from_i(i_load(sums + 16 * t)), f_set1(w.scale * x.d[t * x.d_stride])));
+    }
+}
+
+void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride,
+          uint8_t* scratch) {
+    switch (w.format) {
+        case Format::q4_0: return gemm_blocks<Format::q4_0>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::q4_1: return gemm_blocks<Format::q4_1>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::q8_0: return gemm_blocks<Format::q8_0>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::q4_k: return gemm_blocks<Format::q4_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::q5_k: return gemm_blocks<Format::q5_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::q6_k: return gemm_blocks<Format::q6_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t2: return gemm_t2(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t2g: return gemm_t2g(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n_tokens, y, y_stride);
+        case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n_tokens, y, y_stride);
+        case Format::f32: return rows_dot<Format::f32>(w, begin, end, x, n_tokens, y, y_stride);
+    }
+}
+
+}}  // namespace solvent::(anonymous)

@@ -1,0 +1,5 @@
+#include "../lanes/scalar.hpp"
+
+#define SOLVENT_TABLE kernels_scalar
+#define SOLVENT_NAME "scalar"
+#include "table.inl"

@@ -1,0 +1,31 @@
+// All operations of one instruction set. The includer has included its lanes; it defines SOLVENT_TABLE and
+// SOLVENT_NAME, the function that gives its table and the word that lscpu prints.
+#include "../half.hpp"
+#include "contract.hpp"
+
+namespace solvent { namespace {
+
+template <int n>
+struct Count {
+    static constexpr int value = n;
+};
+
+}}  // namespace solvent::(anonymous)
+
+#include "lanes_math.inl"
+#include "vectors.inl"
+#include "attend.inl"
+#include "panels.inl"
+#include "rows.inl"
+#include "gemv.inl"
+#include "gemm.inl"
+
+namespace solvent {
+
+const Kernels& SOLVENT_TABLE() {
+    static constexpr Kernels table = {SOLVENT_NAME, gemv, gemm, row_dot, rms_norm, add, quantise_blocks, quantise_token,
+                                      silu_mul, relu2_mul, rope, store_half, attend, argmax};
+    return table;
+}
+
+}  // namespace solvent

@@ -1,0 +1,105 @@
+// What a token's vector goes through between matrices: norm, quantisation, activation, rotation.
+
+namespace solvent { namespace {
+
+void rms_norm(const float* x, const float* w, float eps, int n, float* out) {
+    F squares = f_set1(0.0f);
+    for (int i = 0; i < n; i += 16) {
+        const F v = f_load_n(x + i, n - i);
+        squares = f_fma(v, v, squares);
+    }
+    const float mean = f_sum(squares) / static_cast<float>(n);
+    const F scale = f_set1(1.0f / __builtin_sqrtf(mean + eps));
+    for (int i = 0; i < n; i += 16) {
+        const F v = f_mul(f_load_n(x + i, n - i), scale);
+        f_store_n(out + i, f_mul(v, f_load_n(w + i, n - i)), n - i);
+    }
+}
+
+void add(float* x, const float* y, int n) {
+    for (int i = 0; i < n; i += 16) f_store_n(x + i, f_add(f_load_n(x + i, n - i), f_load_n(y + i, n - i)), n - i);
+}
+
+void quantise_blocks(const float* x, int n, int8_t* q, float* d, float* d_sum, int32_t* sum) {
+    for (int i = 0; i < n; i += kBlock) {
+        const F low = f_load_n(x + i, n - i);
+        const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
+        const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
+        const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const I q_low = i_round(f_mul(low, inverse)), q_high = i_round(f_mul(high, inverse));
+        i_store_bytes(q + i, q_low);
+        i_store_bytes(q + i + 16, q_high);
+        const int b = i / kBlock;
+        sum[b] = i_sum(i_add(q_low, q_high));
+        d[b] = largest / 127.0f;
+        d_sum[b] = d[b] * static_cast<float>(sum[b]);
+    }
+}
+
+// q = round(x · 127 / max(|x|, 1e-5)), half to even, and 1/that factor: arXiv:2402.17764 §2 as trained (BitLinear).
+void quantise_token(const float* x, int n, int8_t* q, float* d, int32_t* sum) {
+    F largest = f_set1(1e-5f);
+    for (int i = 0; i < n; i += 16) largest = f_max(largest, f_abs(f_load_n(x + i, n - i)));
+    const float s = 127.0f / f_largest(largest);
+    I total = i_zero();
+    for (int i = 0; i < n; i += 16) {
+        const I v = i_round(f_mul(f_load_n(x + i, n - i), f_set1(s)));
+        i_store_bytes(q + i, v);
+        total = i_add(total, v);
+    }
+    *d = 1.0f / s;
+    *sum = i_sum(total);
+}
+
+void silu_mul(const float* gate, const float* up, int n, float* out) {
+    const F one = f_set1(1.0f);
+    for (int i = 0; i < n; i += 16) {
+        const F g = f_load_n(gate + i, n - i);
+        const F denominator = f_add(one, f_exp(f_sub(f_set1(0.0f), g)));
+        f_store_n(out + i, f_mul(f_div(g, denominator), f_load_n(up + i, n - i)), n - i);
+    }
+}
+
+void relu2_mul(const float* gate, const float* up, int n, float* out) {
+    for (int i = 0; i < n; i += 16) {
+        const F g = f_max(f_load_n(gate + i, n - i), f_set1(0.0f));
+        f_store_n(out + i, f_mul(f_mul(g, g), f_load_n(up + i, n - i)), n - i);
+    }
+}
+
+void rope(float* x, const float* cos, const float* sin, int n, bool adjacent) {
+    const int half = n / 2;
+    if (adjacent) {
+        for (int i = 0; i < half; ++i) {
+            const float a = x[2 * i], b = x[2 * i + 1];
+            x[2 * i] = a * cos[i] - b * sin[i];
+            x[2 * i + 1] = a * sin[i] + b * cos[i];
+        }
+        return;
+    }
+    for (int i = 0; i < half; ++i) {
+        const float a = x[i], b = x[i + half];
+        x[i] = a * cos[i] - b * sin[i];
+        x[i + half] = a * sin[i] + b * cos[i];
+    }
+}
+
+void store_half(const float* x, int n, uint16_t* out, size_t step) {
+    uint16_t lanes[16];
+    for (int i = 0; i < n; i += 16) {
+        f_store_half(lanes, f_load_n(x + i, n - i));
+        for (int j = 0; j < min_int(16, n - i); ++j) out[static_cast<size_t>(i + j) * step] = lanes[j];
+    }
+}
+
+int argmax(const float* x, int n) {
+    F largest = f_set1(-__builtin_inff());
+    for (int i = 0; i + 16 <= n; i += 16) largest = f_max(f_load(x + i), largest);
+    float best = f_largest(largest);
+    for (int i = n / 16 * 16; i < n; ++i) best = x[i] > best ? x[i] : best;
+    for (int i = 0; i < n; ++i)
+        if (x[i] == best) return i;
+    return 0;
+}
+
+}}  // namespace solvent::(anonymous)

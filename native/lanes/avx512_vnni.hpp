@@ -1,0 +1,76 @@
+// Sixteen lanes on AVX-512 with VNNI: one register each.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace solvent { namespace {
+
+constexpr int kTileTokens = 8;
+
+using F = __m512;
+using I = __m512i;
+using B = __m512i;
+
+inline F f_set1(float v) { return _mm512_set1_ps(v); }
+inline F f_load(const float* p) { return _mm512_loadu_ps(p); }
+inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
+inline F f_load_half(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline F f_load_bf16(const uint16_t* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+inline void f_store_half(uint16_t* p, F v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+inline F f_add(F a, F b) { return _mm512_add_ps(a, b); }
+inline F f_sub(F a, F b) { return _mm512_sub_ps(a, b); }
+inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
+inline F f_div(F a, F b) { return _mm512_div_ps(a, b); }
+inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+inline F f_max(F a, F b) { return _mm512_max_ps(a, b); }
+inline F f_min(F a, F b) { return _mm512_min_ps(a, b); }
+inline F f_abs(F a) { return _mm512_abs_ps(a); }
+inline F f_from_i(I a) { return _mm512_cvtepi32_ps(a); }
+inline I i_round(F a) { return _mm512_cvtps_epi32(a); }
+// v · 2^n for n in [-126, 127] and results that stay normal
+inline F f_scale2(F v, I n) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_slli_epi32(n, 23)));
+}
+// Lanes from n on become fill.
+inline F f_first_n(F v, int n, float fill) {
+    const __mmask16 keep = n >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << n) - 1);
+    return _mm512_mask_blend_ps(keep, _mm512_set1_ps(fill), v);
+}
+
+inline I i_zero() { return _mm512_setzero_si512(); }
+inline I i_set1(int32_t v) { return _mm512_set1_epi32(v); }
+inline I i_load(const int32_t* p) { return _mm512_loadu_si512(p); }
+inline void i_store(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
+inline I i_add(I a, I b) { return _mm512_add_epi32(a, b); }
+inline I i_sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+// The low byte of each lane.
+inline void i_store_bytes(int8_t* p, I v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+}
+
+inline B b_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline void b_store(uint8_t* p, B v) { _mm512_storeu_si512(p, v); }
+inline B b_and(B a, int mask) { return _mm512_and_si512(a, _mm512_set1_epi8(static_cast<char>(mask))); }
+template <int n>
+inline B b_shift(B a) {
+    return _mm512_srli_epi16(a, n);
+}
+
+// acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w unsigned, x signed, exact.
+inline I dot_u8(I acc, B w, const int8_t* x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
+}
+// The same where w < 128.
+inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
+
+}}  // namespace solvent::(anonymous)

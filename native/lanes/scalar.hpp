@@ -1,0 +1,103 @@
+// Sixteen lanes in plain C++: the truth that every other instruction set is compared with.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "../half.hpp"
+
+namespace solvent { namespace {
+
+constexpr int kTileTokens = 4;
+
+struct F {
+    float lane[16];
+};
+struct I {
+    int32_t lane[16];
+};
+struct B {
+    uint8_t byte[64];
+};
+
+#define SOLVENT_EACH(type, expression)          \
+    type r;                                     \
+    for (int i = 0; i < 16; ++i) r.lane[i] = (expression); \
+    return r
+
+inline F f_set1(float v) { SOLVENT_EACH(F, v); }
+inline F f_load(const float* p) { SOLVENT_EACH(F, p[i]); }
+inline void f_store(float* p, F v) { std::memcpy(p, v.lane, sizeof v.lane); }
+inline F f_load_half(const uint16_t* p) { SOLVENT_EACH(F, half_to_float(p[i])); }
+inline F f_load_bf16(const uint16_t* p) { SOLVENT_EACH(F, bf16_to_float(p[i])); }
+inline void f_store_half(uint16_t* p, F v) {
+    for (int i = 0; i < 16; ++i) p[i] = float_to_half(v.lane[i]);
+}
+inline F f_add(F a, F b) { SOLVENT_EACH(F, a.lane[i] + b.lane[i]); }
+inline F f_sub(F a, F b) { SOLVENT_EACH(F, a.lane[i] - b.lane[i]); }
+inline F f_mul(F a, F b) { SOLVENT_EACH(F, a.lane[i] * b.lane[i]); }
+inline F f_div(F a, F b) { SOLVENT_EACH(F, a.lane[i] / b.lane[i]); }
+inline F f_fma(F a, F b, F c) { SOLVENT_EACH(F, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+// The second where the two are equal or one is no number, as on x86.
+inline F f_max(F a, F b) { SOLVENT_EACH(F, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F f_min(F a, F b) { SOLVENT_EACH(F, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F f_abs(F a) { SOLVENT_EACH(F, std::fabs(a.lane[i])); }
+inline F f_from_i(I a) { SOLVENT_EACH(F, static_cast<float>(a.lane[i])); }
+// Half to even; what no int32 holds becomes INT32_MIN, as on x86.
+inline I i_round(F a) {
+    SOLVENT_EACH(I, std::fabs(a.lane[i]) < 2147483648.0f ? static_cast<int32_t>(std::nearbyint(a.lane[i])) : INT32_MIN);
+}
+// v · 2^n for n in [-126, 127] and results that stay normal
+inline F f_scale2(F v, I n) {
+    F r;
+    for (int i = 0; i < 16; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, &v.lane[i], 4);
+        bits += static_cast<uint32_t>(n.lane[i]) << 23;
+        std::memcpy(&r.lane[i], &bits, 4);
+    }
+    return r;
+}
+// Lanes from n on become fill.
+inline F f_first_n(F v, int n, float fill) { SOLVENT_EACH(F, i < n ? v.lane[i] : fill); }
+
+inline I i_zero() { SOLVENT_EACH(I, 0); }
+inline I i_set1(int32_t v) { SOLVENT_EACH(I, v); }
+inline I i_load(const int32_t* p) { SOLVENT_EACH(I, p[i]); }
+inline void i_store(int32_t* p, I v) { std::memcpy(p, v.lane, sizeof v.lane); }
+inline I i_add(I a, I b) { SOLVENT_EACH(I, a.lane[i] + b.lane[i]); }
+inline I i_sub(I a, I b) { SOLVENT_EACH(I, a.lane[i] - b.lane[i]); }
+// The low byte of each lane.
+inline void i_store_bytes(int8_t* p, I v) {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
+}
+
+inline B b_load(const uint8_t* p) {
+    B r;
+    std::memcpy(r.byte, p, 64);
+    return r;
+}
+inline void b_store(uint8_t* p, B v) { std::memcpy(p, v.byte, 64); }
+inline B b_and(B a, int mask) {
+    for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte & mask);
+    return a;
+}
+// Bits that come in from the neighbouring byte differ from the vector forms; every caller masks them.
+template <int n>
+inline B b_shift(B a) {
+    for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte >> n);
+    return a;
+}
+
+// acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w unsigned, x signed, exact.
+inline I dot_u8(I acc, B w, const int8_t* x) {
+    for (int i = 0; i < 16; ++i)
+        for (int j = 0; j < 4; ++j) acc.lane[i] += w.byte[4 * i + j] * x[j];
+    return acc;
+}
+// The same where w < 128.
+inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
+
+#undef SOLVENT_EACH
+
+}}  // namespace solvent::(anonymous)

@@ -1,0 +1,45 @@
+// A matrix as the kernels read it: packed into panels of 16 rows, or the file's own rows where they are floats.
+// Not here: arithmetic. Enter at make_matrix(). The layouts: docs/reference/weight-panels.md.
+#pragma once
+
+#include <memory>
+
+#include "file_rows.hpp"
+#include "kernels/contract.hpp"
+
+namespace solvent {
+
+// Zeroed memory by whole pages, in huge pages where the system has them.
+class Pages {
+  public:
+    explicit Pages(size_t bytes);
+    ~Pages();
+    Pages(const Pages&) = delete;
+    Pages& operator=(const Pages&) = delete;
+    uint8_t* data() const { return data_; }
+    size_t bytes() const { return bytes_; }
+
+  private:
+    uint8_t* data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
+// What a matrix wants its activations as.
+enum class Wants { blocks, token, floats };
+
+struct Matrix {
+    MatrixView view{};
+    FileMatrix file{};             // stays mapped: embeddings and exact rescoring read its rows
+    std::unique_ptr<Pages> pages;  // null where view.data is the file's
+    size_t bytes_per_pass = 0;     // that one token's product reads
+    Wants wants() const;
+};
+
+// per_token: ternary weights with one scale take activations that are int8 per token, as BitNet is trained.
+std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token);
+
+// Codes of 4 bits for another matrix's rows; per row, the length of what they leave out and its own length:
+// |row·x − code·x| ≤ residual · |x|.
+std::unique_ptr<Matrix> make_screen(const FileMatrix& file, std::vector<float>& residual, std::vector<float>& length);
+
+}  // namespace solvent

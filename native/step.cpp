@@ -1,0 +1,245 @@
+// The step: embedding, layers, head. All threads run run_layers() together and meet at barriers; a single token's
+// vectors are short, so every thread keeps its own copy of them and barriers stand only around matrix products.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "decoder.hpp"
+
+namespace solvent {
+
+namespace {
+
+int up_16(int n) { return (n + 15) / 16 * 16; }
+
+constexpr int kPhasesPerLayer = 5;
+
+}  // namespace
+
+void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
+    cols = (n_cols + 31) / 32 * 32;
+    blocks = cols / 32;
+    q.assign(n_tokens * cols, 0);
+    q_token.assign(n_tokens * cols, 0);
+    x.assign(n_tokens * cols, 0.0f);
+    d.assign(n_tokens * blocks, 0.0f);
+    d_sum.assign(n_tokens * blocks, 0.0f);
+    sum.assign(n_tokens * blocks, 0);
+    d_token.assign(n_tokens, 0.0f);
+    sum_token.assign(n_tokens, 0);
+}
+
+Activations ActivationStore::view(Wants wants) const {
+    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), x.data(), cols, 1, cols};
+    return {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), cols, blocks, cols};
+}
+
+Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
+    : config(c),
+      kernels_(&kernels),
+      team_(n_threads),
+      width_16_(up_16(c.width)),
+      ff_16_(up_16(c.ff_width)),
+      q_16_(up_16(c.n_heads * c.head_size)),
+      kv_16_(up_16(c.n_kv_heads * c.head_size)),
+      group_(c.n_heads / c.n_kv_heads),
+      threads_(static_cast<size_t>(n_threads)),
+      counters_(static_cast<size_t>(c.n_layers * kPhasesPerLayer + 2)) {
+    layers.resize(static_cast<size_t>(c.n_layers));
+    const int widest = std::max({width_16_, ff_16_, q_16_});
+    for (auto& own : threads_) {
+        own.x.assign(static_cast<size_t>(width_16_), 0.0f);
+        own.norm.assign(static_cast<size_t>(widest), 0.0f);
+        own.query.assign(static_cast<size_t>(kMaxQueries) * up_16(c.head_size), 0.0f);
+        own.scores.assign(static_cast<size_t>(kMaxQueries) * kKeyChunk, 0.0f);
+        own.attended.assign(static_cast<size_t>(std::max(q_16_, kMaxQueries * up_16(c.head_size))), 0.0f);
+        own.max.assign(kMaxQueries, 0.0f);
+        own.total.assign(kMaxQueries, 0.0f);
+        own.activations.reserve(1, static_cast<size_t>(widest));
+        own.row = RowCodes(c.width);
+    }
+    reserve(1);
+}
+
+void Decoder::reserve(int n_tokens) {
+    if (n_tokens <= reserved_) return;
+    reserved_ = n_tokens;
+    const size_t n = static_cast<size_t>(n_tokens);
+    x_.assign(n * width_16_, 0.0f);
+    qkv_.assign(n * (q_16_ + 2 * kv_16_), 0.0f);
+    y_.assign(n * width_16_, 0.0f);
+    gate_.assign(n * 2 * ff_16_, 0.0f);
+    attended_.assign(n * q_16_, 0.0f);
+    activations_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
+    for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens), 0);
+}
+
+void Decoder::grow_rope(int n_tokens) {
+    if (n_tokens <= rope_tokens_) return;
+    n_tokens = std::min(config.context, std::max(n_tokens, 2 * rope_tokens_ + 64));
+    const size_t half = rope_frequency.size();
+    cos_.resize(half * n_tokens);
+    sin_.resize(half * n_tokens);
+    for (int t = rope_tokens_; t < n_tokens; ++t)
+        for (size_t i = 0; i < half; ++i) {
+            cos_[t * half + i] = static_cast<float>(std::cos(t * rope_frequency[i]));
+            sin_[t * half + i] = static_cast<float>(std::sin(t * rope_frequency[i]));
+        }
+    rope_tokens_ = n_tokens;
+}
+
+// One row's norm, of the residual stream after y is added to it where asked, as activations of the readers.
+void Decoder::normalise(int thread, int slot, int row, const Vector& weight, bool add_y,
+                        std::initializer_list<const Matrix*> readers) {
+    float* x = residual(thread, slot);
+    if (add_y) kernels_->add(x, y_.data() + static_cast<size_t>(slot) * width_16_, config.width);
+    float* norm = threads_[static_cast<size_t>(thread)].norm.data();
+    kernels_->rms_norm(x, weight.data(), config.norm_eps, config.width, norm);
+    take_activations(thread, row, norm, config.width, readers);
+}
+
+void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
+    ActivationStore& store = activations(thread);
+    bool done[3] = {};
+    const size_t at = static_cast<size_t>(row) * store.cols, block = static_cast<size_t>(row) * store.blocks;
+    for (const Matrix* reader : readers) {
+        if (!reader || done[static_cast<int>(reader->wants())]) continue;
+        done[static_cast<int>(reader->wants())] = true;
+        switch (reader->wants()) {
+            case Wants::blocks:
+                kernels_->quantise_blocks(x, n, &store.q[at], &store.d[block], &store.d_sum[block], &store.sum[block]);
+                break;
+            case Wants::token:
+                kernels_->quantise_token(x, n, &store.q_token[at], &store.d_token[static_cast<size_t>(row)],
+                                         &store.sum_token[static_cast<size_t>(row)]);
+                break;
+            case Wants::floats: std::memcpy(&store.x[at], x, sizeof(float) * static_cast<size_t>(n)); break;
+        }
+    }
+}
+
+// All panels of the products, shared out among the threads piece by piece.
+void Decoder::multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products) {
+    int total = 0;
+    for (const Product& p : products) total += p.w->view.n_panels;
+    const int n_threads = team_.n_threads();
+    const int grain = n_threads == 1 ? total : std::max(1, total / (n_threads * 8));
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    for (;;) {
+        const int begin = counters_[static_cast<size_t>(phase)].next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= total) return;
+        const int end = std::min(total, begin + grain);
+        int offset = 0;
+        for (const Product& p : products) {
+            const int first = std::max(begin - offset, 0), last = std::min(end - offset, p.w->view.n_panels);
+            offset += p.w->view.n_panels;
+            if (first >= last) continue;
+            const Activations x = activations(thread).view(p.w->wants());
+            if (n_tokens == 1) kernels_->gemv(p.w->view, first, last, x, p.y);
+            else kernels_->gemm(p.w->view, first, last, x, n_tokens, p.y, p.y_stride, own.scratch.data());
+        }
+    }
+}
+
+void Decoder::embed(int thread) {
+    const int n = static_cast<int>(slots_->size());
+    for (int s = own_begin(thread, n); s < own_end(thread, n); ++s)
+        read_floats(embedding->file, (*slots_)[static_cast<size_t>(s)].token, threads_[static_cast<size_t>(thread)].row, residual(thread, s));
+}
+
+// h = activation(gate) · up, through the norm that BitNet has here, as activations of `down`.
+void Decoder::feed_forward(int thread, const Layer& layer) {
+    const int n = static_cast<int>(slots_->size());
+    float* h = threads_[static_cast<size_t>(thread)].norm.data();
+    for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) {
+        const float* gate = gate_.data() + static_cast<size_t>(s) * 2 * ff_16_;
+        (config.relu2 ? kernels_->relu2_mul : kernels_->silu_mul)(gate, gate + ff_16_, config.ff_width, h);
+        if (!layer.ffn_sub_norm.empty()) kernels_->rms_norm(h, layer.ffn_sub_norm.data(), config.norm_eps, config.ff_width, h);
+        take_activations(thread, s, h, config.ff_width, {layer.down});
+    }
+}
+
+void Decoder::run_layers(int thread) {
+    const int n = static_cast<int>(slots_->size());
+    const size_t qkv = static_cast<size_t>(q_16_ + 2 * kv_16_), ff = static_cast<size_t>(2 * ff_16_), width = static_cast<size_t>(width_16_);
+    embed(thread);
+    for (int i = 0; i < config.n_layers; ++i) {
+        const Layer& l = layers[static_cast<size_t>(i)];
+        const int phase = i * kPhasesPerLayer;
+        for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) normalise(thread, s, s, l.attn_norm, i > 0, {l.q, l.k, l.v});
+        meet();
+        multiply(thread, phase, n, {{l.q, qkv_.data(), qkv}, {l.k, qkv_.data() + q_16_, qkv}, {l.v, qkv_.data() + q_16_ + kv_16_, qkv}});
+        team_.barrier();
+        attention(thread, i, phase + 1);
+        team_.barrier();
+        finish_attention(thread, l);
+        meet();
+        multiply(thread, phase + 2, n, {{l.o, y_.data(), width}});
+        team_.barrier();
+        for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) normalise(thread, s, s, l.ffn_norm, true, {l.gate, l.up});
+        meet();
+        multiply(thread, phase + 3, n, {{l.gate, gate_.data(), ff}, {l.up, gate_.data() + ff_16_, ff}});
+        team_.barrier();
+        feed_forward(thread, l);
+        meet();
+        multiply(thread, phase + 4, n, {{l.down, y_.data(), width}});
+        team_.barrier();
+    }
+}
+
+// Runs the layers and the last norm, whose results are the activations that `finish` starts from.
+void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>& finish) {
+    slots_ = &slots;
+    alone_ = slots.size() == 1;
+    reserve(static_cast<int>(slots.size()));
+    int last = 0;
+    logit_slots_.clear();
+    for (size_t s = 0; s < slots.size(); ++s) {
+        last = std::max(last, slots[s].position);
+        if (slots[s].logits) logit_slots_.push_back(static_cast<int>(s));
+    }
+    grow_rope(last + 1);
+    plan(slots);
+    for (auto& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
+    logits_16_.resize(static_cast<size_t>(up_16(config.n_vocab)) * logit_slots_.size());
+    team_.run([&](int thread) {
+        run_layers(thread);
+        const int n = static_cast<int>(logit_slots_.size());
+        if (n == 0) return;
+        for (int row = own_begin(thread, n); row < own_end(thread, n); ++row)
+            normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head, screen.get()});
+        meet();
+        finish(thread);
+    });
+}
+
+void Decoder::step(const std::vector<Slot>& slots, float* logits) {
+    const size_t vocab_16 = static_cast<size_t>(up_16(config.n_vocab)), n_vocab = static_cast<size_t>(config.n_vocab);
+    run(slots, [&](int thread) {
+        multiply(thread, config.n_layers * kPhasesPerLayer, static_cast<int>(logit_slots_.size()), {{head, logits_16_.data(), vocab_16}});
+    });
+    for (size_t i = 0; i < logit_slots_.size(); ++i)
+        std::memcpy(logits + i * n_vocab, logits_16_.data() + i * vocab_16, sizeof(float) * n_vocab);
+}
+
+int Decoder::greedy(const Slot& slot) {
+    const std::vector<Slot> slots = {slot};
+    const int phase = config.n_layers * kPhasesPerLayer;
+    const Matrix* first = screen ? screen.get() : head;
+    run(slots, [&](int thread) {
+        multiply(thread, phase, 1, {{first, logits_16_.data(), 0}});
+        if (!screen) return;
+        team_.barrier();
+        if (thread == 0) choose_candidates(activations(0).view(head->wants()));
+        team_.barrier();
+        rescore(thread, activations(thread).view(head->wants()));
+    });
+    if (!screen) return kernels_->argmax(logits_16_.data(), config.n_vocab);
+    n_rescored_ = static_cast<int>(candidates_.size());
+    size_t best = 0;
+    for (size_t i = 1; i < candidates_.size(); ++i)
+        if (rescored_[i] > rescored_[best]) best = i;
+    return candidates_[best];
+}
+
+}  // namespace solvent

@@ -1,0 +1,198 @@
+"""The native model: weights packed for the kernels, sequences, and the step from tokens to logits.
+
+One step runs in native code from the embedding to the logits, without the interpreter lock. Threads of Python may
+share a model, each with its own sequence; steps then take turns.
+What it doesn't do: tokens to text (tokeniser.py), choosing tokens (sample.py).
+Enter at `Model`. The step itself: native/step.cpp; the layouts: docs/reference/weight-panels.md.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Sequence as Items
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvent.errors import EngineError
+from solvent.machine import native
+from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
+from solvent.machine.engine.model_file import ModelFile, Tensor
+from solvent.machine.engine.quants import dequantise
+
+if TYPE_CHECKING:
+    from solvent.machine import _native
+
+Logits = Literal["last", "all", "none"]
+Head = Literal["screened", "whole"]
+Floats = NDArray[np.float32]
+# Weights whose 4-bit codes bound a logit well enough to screen the head with; others are small or coarse already.
+SCREENED_TYPES = ("q8_0", "f16", "bf16", "f32")
+# Below this many rows a second pass costs more than it saves.
+MIN_SCREENED_ROWS = 4096
+
+
+class Sequence:
+    """The tokens that a model has seen in one text: their keys and values, up to `context` tokens."""
+
+    def __init__(self, native_sequence: _native.Sequence) -> None:
+        self.native = native_sequence
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the cache."""
+        return self.native.n_tokens
+
+    @property
+    def context(self) -> int:
+        """Tokens that fit."""
+        return self.native.context
+
+    def truncate(self, n_tokens: int) -> None:
+        """Forgets all but the first n_tokens.   Raises: EngineError (more than there are)"""
+        if not 0 <= n_tokens <= self.n_tokens:
+            raise EngineError("truncate", f"{n_tokens} tokens", f"0 to {self.n_tokens}, those in the sequence")
+        self.native.truncate(n_tokens)
+
+
+class Model:
+    """A model file ready to run.
+
+    threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
+    best of this CPU.   head: "screened" finds greedy tokens by 4-bit codes of the head and exact rescoring of the
+    rows that may win, with the same result as "whole".
+    Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
+    but for attention, whose sums are split otherwise where more than a few tokens run together.
+    Raises: KernelError (no native kernels, or not the one asked for)"""
+
+    def __init__(
+        self,
+        file: ModelFile,
+        config: Config,
+        *,
+        threads: int | None = None,
+        kernel: str | None = None,
+        head: Head = "screened",
+    ) -> None:
+        self.config = config
+        self.file = file
+        self.kernel = native.kernel(kernel)
+        self.threads = threads or _n_cores()
+        extension = native.extension()
+        self.native = extension.Decoder(_native_config(config), self.kernel, self.threads)
+        parts = {name: self._part(file.tensors[name]) for name in tensor_shapes(config)}
+        self.matrices = {name: part for name, part in parts.items() if not isinstance(part, np.ndarray)}
+        for layer in range(config.n_layers):
+            prefix = f"blk.{layer}."
+            self.native.set_layer(
+                layer, {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
+            )
+        ends = {name: part for name, part in parts.items() if not name.startswith("blk.")}
+        head_tensor = file.tensors["token_embd.weight" if config.tied else "output.weight"]
+        screened = head == "screened" and head_tensor.type in SCREENED_TYPES and config.n_vocab >= MIN_SCREENED_ROWS
+        self.native.set_ends(ends, _rope_frequency(config, file), screened and config.width % 32 == 0)
+        _forget_pages(head_tensor)
+
+    def new_sequence(self, context: int | None = None) -> Sequence:
+        """An empty sequence; context: tokens that it may hold, None for the model's own.
+
+        Raises: EngineError (more than the model was made for)"""
+        context = self.config.context if context is None else context
+        if not 0 < context <= self.config.context:
+            raise EngineError("context", str(context), f"1 to {self.config.context}, the model's")
+        return Sequence(self.native.new_sequence(context))
+
+    def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:
+        """Appends tokens and gives logits: (n_vocab,) of the last, (T, n_vocab) of all, or (0, n_vocab).
+
+        Raises: EngineError (no token, a token outside the vocabulary, a full context)"""
+        ids = self._checked(tokens)
+        self._check_room(sequence, len(ids))
+        n_logits = {"last": 1, "all": len(ids), "none": 0}[logits]
+        found: Floats = self.native.extend(sequence.native, ids, n_logits)
+        return found[0] if logits == "last" else found
+
+    def decode(self, sequences: Items[Sequence], tokens: Iterable[int]) -> Floats:
+        """Appends one token to each sequence: logits (B, n_vocab).
+
+        Raises: EngineError (as extend; other than one token each; a sequence that occurs twice)"""
+        ids = self._checked(tokens)
+        if len(ids) != len(sequences) or len({id(one) for one in sequences}) != len(sequences):
+            raise EngineError("decode", f"{len(ids)} tokens for {len(sequences)} sequences", "one for each, none twice")
+        for sequence in sequences:
+            self._check_room(sequence, 1)
+        found: Floats = self.native.decode([one.native for one in sequences], ids)
+        return found
+
+    def greedy(self, sequence: Sequence, token: int) -> int:
+        """Appends a token and gives the likeliest next one: argmax of what extend would give, the first of equals.
+
+        Raises: EngineError (as extend)"""
+        (one,) = self._checked([token])
+        self._check_room(sequence, 1)
+        return int(self.native.greedy(sequence.native, int(one)))
+
+    def _checked(self, tokens: Iterable[int]) -> NDArray[np.int32]:
+        ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens), dtype=np.int64)
+        if ids.ndim != 1 or not len(ids):
+            raise EngineError("tokens", f"an array of shape {ids.shape}", "at least one token in a row")
+        outside = ids[(ids < 0) | (ids >= self.config.n_vocab)]
+        if len(outside):
+            raise EngineError("tokens", str(outside[0]), f"0 to {self.config.n_vocab - 1}, the vocabulary")
+        return ids.astype(np.int32)
+
+    def _check_room(self, sequence: Sequence, n_tokens: int) -> None:
+        if sequence.n_tokens + n_tokens > sequence.context:
+            raise EngineError(
+                "context",
+                f"{sequence.n_tokens} tokens and {n_tokens} more",
+                f"at most {sequence.context}",
+                "shorten the text or ask for a longer context",
+            )
+
+    def _part(self, tensor: Tensor) -> _native.Matrix | Floats:
+        """A matrix for the kernels, or a vector as floats."""
+        if len(tensor.shape) == 1:
+            return np.ascontiguousarray(dequantise(tensor), dtype=np.float32)
+        rows, columns = tensor.shape
+        per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
+        matrix = native.extension().Matrix(tensor.type, rows, columns, tensor.data, tensor.scale, per_token)
+        if matrix.is_copy:
+            _forget_pages(tensor)
+        return matrix
+
+
+def _native_config(config: Config) -> dict[str, Any]:
+    names = ("n_layers", "width", "n_heads", "n_kv_heads", "head_size", "ff_width", "n_vocab", "context")
+    return {name: getattr(config, name) for name in (*names, "norm_eps", "rope_pairs", "activation")}
+
+
+def _rope_frequency(config: Config, file: ModelFile) -> NDArray[np.float64]:
+    """Radians per token of each pair: base^(−2i/d), divided by the file's factors (Llama 3) where it has them."""
+    frequency = config.rope_base ** (-np.arange(0, config.head_size, 2, dtype=np.float64) / config.head_size)
+    factors = file.tensors.get("rope_freqs.weight")
+    return frequency if factors is None else frequency / dequantise(factors).astype(np.float64)
+
+
+def _forget_pages(tensor: Tensor) -> None:
+    """Gives back the memory of a mapped tensor that was copied; a later read takes it from the file again."""
+    base: Any = tensor.data
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    start = tensor.data.ctypes.data - np.frombuffer(base, dtype=np.uint8).ctypes.data
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    n_bytes = (start + tensor.data.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
+    if n_bytes > 0:
+        base.madvise(mmap.MADV_DONTNEED, first, n_bytes)
+
+
+def _n_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
