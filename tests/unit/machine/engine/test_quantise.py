@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-
+import gguf
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from solvent.machine.engine.quantise import ENCODERS, quantise
 from solvent.machine.engine.quants import TYPES, dequantise
 
 KINDS = [kind for kind in ENCODERS if kind != "f32"]
-needs_gguf = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the gguf package isn't installed")
 
 
 def samples(seed: int = 3) -> dict[str, np.ndarray]:
@@ -36,22 +34,16 @@ def samples(seed: int = 3) -> dict[str, np.ndarray]:
     }
 
 
-@needs_gguf
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", samples())
 def test_bytes_are_those_of_the_gguf_package(kind: str, name: str) -> None:
-    import gguf
-
     weights = samples()[name]
     wanted = gguf.quants.quantize(weights, gguf.GGMLQuantizationType[kind.upper()])
     assert np.array_equal(quantise(weights, kind), np.ascontiguousarray(wanted).view(np.uint8).reshape(-1))
 
 
-@needs_gguf
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_code_off_by_one_would_be_seen(kind: str) -> None:
-    import gguf
-
     weights = samples()["normal"]
     data = quantise(weights, kind)
     data[-3] ^= 1
