@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from solvent.machine.engine import reference
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
+from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import ModelFile, Tensor
 from solvent.machine.engine.quants import TYPES, dequantise, n_bytes
 
@@ -96,6 +97,12 @@ def tiny(family: str, types: str | Mapping[str, str] = "f32", seed: int = 0, **s
 def weights(file: ModelFile, dtype: type = np.float32) -> dict[str, NDArray[Any]]:
     """The tensors' values by name, as the reference takes them."""
     return {name: dequantise(tensor).astype(dtype) for name, tensor in file.tensors.items()}
+
+
+def write(file: ModelFile, path: Path) -> Path:
+    """The model as a GGUF file; all types but hf_ternary, which GGUF doesn't have."""
+    write_gguf(path, file.metadata, file.tensors.values())
+    return path
 
 
 def metadata(config: Config) -> dict[str, Any]:

@@ -98,8 +98,8 @@ def quantised_activations(x: Array) -> tuple[NDArray[np.int8], Array]:
     """q = clamp(round(x · s), −128, 127), s = 127 / max(|x|, 1e-5), one s a row; x ≈ q / s.
 
     x: (T, K).   → q: (T, K) int8,  s: (T, 1).
-    Exactness: s and x · s round in x's type; ties go to the even code. In this order, as BitNet was trained:
-    127/max first, then the product.
+    Exactness: s = 127 / max rounds once, then x · s once, in x's type; ties go to the even code. (torch makes s as
+    127 · (1 / max), which may differ in its last bit: a code then differs only where x · s lies next to a tie.)
     Source: arXiv:2402.17764 Eq. 2; transformers integrations/bitnet.py, activation_quant"""
     largest = np.maximum(np.abs(x).max(axis=-1, keepdims=True), x.dtype.type(SMALLEST_MAX))
     scale = x.dtype.type(LARGEST_CODE) / largest

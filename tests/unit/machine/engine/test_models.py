@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
 import engine_models
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from solvent.errors import ModelFileError
 from solvent.machine.engine import models
-from solvent.machine.engine.model_file import ModelFile, Tensor
+from solvent.machine.engine.model_file import ModelFile, Tensor, open_model
 
 
 def changed(file: ModelFile, metadata: dict[str, Any] | None = None, **tensors: Tensor | None) -> ModelFile:
@@ -189,6 +190,14 @@ def test_a_rope_factor_that_divides_by_nothing_is_refused(factor: float) -> None
     bad = dataclasses.replace(tensor, data=np.frombuffer(factors.tobytes(), np.uint8))
     with pytest.raises(ModelFileError, match=r"rope_freqs\.weight"):
         models.config(changed(file, rope_freqs__weight=bad))
+
+
+@pytest.mark.parametrize("family", engine_models.CONFIGS)
+def test_a_model_written_and_read_is_the_same(family: str, tmp_path: Path) -> None:
+    file = engine_models.tiny(family, "q2_0_g128", norm_eps=2.0**-17, n_vocab=259)
+    again = open_model(engine_models.write(file, tmp_path / "tiny.gguf"))
+    assert models.config(again) == models.config(file)
+    assert engine_models.checksum(again) == engine_models.checksum(file)
 
 
 TINY = engine_models.tiny("llama")
