@@ -94,17 +94,24 @@ def _header(path: Path, data: Bytes) -> tuple[int, ...]:
 
 
 def _tokeniser(path: Path, n_vocab: int) -> dict[str, Any]:
-    """The tokeniser in the same folder, as GGUF's SentencePiece metadata; nothing where there is none.
-
-    Pieces are stored with spaces as they are; <s> and </s> with a line break on either side. Ids 0 to 2 are unknown,
-    opening and closing; then come 256 bytes, then pieces with a score each."""
+    """The tokeniser in the same folder; nothing where there is none."""
     for name in (f"tok{n_vocab}.bin", "tokenizer.bin"):
         beside = path.with_name(name)
         if beside.exists():
             break
     else:
         return {}
-    data = bytes(map_file(beside))
+    return read_tokeniser(beside, bytes(map_file(beside)), n_vocab)
+
+
+def read_tokeniser(beside: Path, data: bytes, n_vocab: int) -> dict[str, Any]:
+    """The tokeniser in the bytes of a tok512.bin, as GGUF's SentencePiece metadata.
+
+    Pieces are stored with spaces as they are; <s> and </s> with a line break on either side. Ids 0 to 2 are unknown,
+    opening and closing; then come 256 bytes, then pieces with a score each.
+    Raises: ModelFileError (pieces that end outside the file, or too few or many of them), naming the token."""
+    if 8 * n_vocab > len(data):
+        raise ModelFileError(str(beside), f"{len(data)} bytes", f"8 and more for each of {n_vocab} tokens")
     tokens: list[str] = []
     scores = np.zeros(n_vocab, np.float32)
     at = 4  # the length of the longest piece comes first

@@ -56,7 +56,7 @@ def open_safetensors(directory: Path) -> ModelFile:
     metadata = metadata_of(config)
     entries: dict[str, _Entry] = {}
     for path in _files(directory):
-        for name, entry in read_header(path).items():
+        for name, entry in read_header(path, map_file(path)).items():
             if name in entries:
                 raise ModelFileError(entry.where, "a tensor that another file holds too", "each tensor once")
             entries[name] = entry
@@ -97,13 +97,12 @@ def _check_index(directory: Path, entries: dict[str, _Entry]) -> None:
         raise ModelFileError(f"{index}: tensor {shown(missing[0])}", found, "it in a shard", "download it again")
 
 
-def read_header(path: Path) -> dict[str, _Entry]:
-    """The tensors of one safetensors file.
+def read_header(path: Path, data: Bytes) -> dict[str, _Entry]:
+    """The tensors of one mapped safetensors file.
 
     8 bytes of header length, the header in JSON, then the data, which the tensors must fill without gap or overlap.
     Raises: ModelFileError (counts, sizes, offsets or types that contradict each other or the file).
     Source: the safetensors format description"""
-    data = map_file(path)
     length = struct.unpack("<Q", bytes(data[:8]))[0] if len(data) >= 8 else 0
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         found = f"{length} bytes in a file of {len(data)}"
