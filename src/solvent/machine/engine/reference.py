@@ -25,11 +25,12 @@ LARGEST_CODE = 127
 SMALLEST_MAX = 1e-5
 
 
-def forward(config: Config, weights: Weights, tokens: Sequence[int]) -> Array:
+def forward(config: Config, weights: Weights, tokens: Sequence[int], *, cache_type: type | None = None) -> Array:
     """logits[t] = head · RMSNorm(blocks(embedding of tokens[0 … t])), each token seeing itself and those before.
 
     weights: GGUF name → array of the shapes of `tensor_shapes`, all of one floating type.
-    tokens: T of them.   → (T, n_vocab), of the weights' type.
+    tokens: T of them.   cache_type: a NumPy type to which keys and values are rounded, as a cache holds them.
+    → (T, n_vocab), of the weights' type.
     Exactness: every operation rounds in the weights' type, except that linear layers on int8 activations sum exactly
     (float64 holds ternary dots of any size here) and round once.
     Raises: EngineError (no token, a token outside the vocabulary, more tokens than the context)."""
@@ -39,15 +40,18 @@ def forward(config: Config, weights: Weights, tokens: Sequence[int]) -> Array:
         block = {
             name.partition(f"blk.{layer}.")[2]: w for name, w in weights.items() if name.startswith(f"blk.{layer}.")
         }
-        x = x + attention_layer(config, block, x, weights.get("rope_freqs.weight"))
+        turns = rope_turns(config, len(tokens), weights.get("rope_freqs.weight"))
+        x = x + attention_layer(config, block, x, turns, cache_type or x.dtype.type)
         x = x + feed_forward_layer(config, block, x)
     x = rms_norm(x, weights["output_norm.weight"], config.norm_eps)
     logits: Array = x @ weights["token_embd.weight" if config.tied else "output.weight"].T
     return logits
 
 
-def attention_layer(config: Config, block: Weights, x: Array, rope_factors: Array | None) -> Array:
-    """What attention adds to the residual stream x (T, width), normalised first.   → (T, width)"""
+def attention_layer(config: Config, block: Weights, x: Array, turns: Array, cache_type: type) -> Array:
+    """What attention adds to the residual stream x (T, width), normalised first.   → (T, width)
+
+    turns: `rope_turns`.   cache_type: what keys (turned) and values are rounded to."""
     n_tokens = len(x)
     x = rms_norm(x, block["attn_norm.weight"], config.norm_eps)
     q = linear(config, block, "attn_q", x).reshape(n_tokens, config.n_heads, config.head_size)
@@ -56,9 +60,9 @@ def attention_layer(config: Config, block: Weights, x: Array, rope_factors: Arra
     if config.qk_norm:
         q = rms_norm(q, block["attn_q_norm.weight"], config.norm_eps)
         k = rms_norm(k, block["attn_k_norm.weight"], config.norm_eps)
-    turns = rope_turns(config, n_tokens, rope_factors)
-    y = attention(rope(q, turns, config.rope_pairs), rope(k, turns, config.rope_pairs), v)
-    y = y.reshape(n_tokens, config.q_width)
+    q, k = rope(q, turns, config.rope_pairs), rope(k, turns, config.rope_pairs)
+    k, v = k.astype(cache_type).astype(x.dtype), v.astype(cache_type).astype(x.dtype)
+    y = attention(q, k, v).reshape(n_tokens, config.q_width)
     if config.sub_norms:
         y = rms_norm(y, block["attn_sub_norm.weight"], config.norm_eps)
     return linear(config, block, "attn_output", y)

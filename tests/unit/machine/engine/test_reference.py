@@ -129,6 +129,18 @@ def test_float64_tells_how_much_is_rounding() -> None:
     assert 0 < np.abs(exact - rounded).max() < tolerance(config, exact) / 2
 
 
+def test_a_cache_of_halves_rounds_keys_and_values_alone() -> None:
+    """Logits differ by about 2^-11 of their size, and with values that halves hold exactly not at all."""
+    document, config, weights = golden("llama_adjacent")
+    exact = reference.forward(config, weights, document["tokens"])
+    halves = reference.forward(config, weights, document["tokens"], cache_type=np.float16)
+    assert halves.dtype == np.float32
+    assert tolerance(config, exact) < np.abs(halves - exact).max() < 2.0**-11 * np.abs(exact).max() * 2
+    zero = {k: w * 0 if "attn_k" in k or "attn_v" in k else w for k, w in weights.items()}
+    kept = reference.forward(config, zero, document["tokens"], cache_type=np.float16)
+    assert np.array_equal(kept, reference.forward(config, zero, document["tokens"]))
+
+
 @pytest.mark.parametrize("family", engine_models.CONFIGS)
 def test_a_token_sees_none_that_come_later(family: str) -> None:
     file = engine_models.tiny(family, n_vocab=64)
