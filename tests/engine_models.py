@@ -255,20 +255,23 @@ def checksum(file: ModelFile) -> int:
     return crc
 
 
-def clearance(config: Config, weights: Mapping[str, NDArray[Any]], tokens: list[int]) -> float:
+def clearance(
+    config: Config,
+    weights: Mapping[str, NDArray[Any]],
+    tokens: list[int],
+    rounding: reference.Rounding = reference.EXACT,
+) -> float:
     """How far the int8 activation that is nearest to a tie is from it, in codes, over a whole forward pass.
 
     Above the rounding error of what is compared, no code can flip, and logits may be compared closely."""
-    nearest = 0.5
-    quantised = reference.quantised_activations
+    closest = 0.5
+    nearest = reference.nearest
 
-    def watched(x: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[Any]]:
-        nonlocal nearest
-        codes, scale = quantised(x)
-        fraction = np.abs(x * scale) % 1
-        nearest = min(nearest, float(np.abs(fraction - 0.5).min()))
-        return codes, scale
+    def watched(x: NDArray[Any]) -> NDArray[Any]:
+        nonlocal closest
+        closest = min(closest, float(np.abs(np.abs(x) % 1 - 0.5).min()))
+        return nearest(x)
 
-    with mock.patch.object(reference, "quantised_activations", watched):
-        reference.forward(config, weights, tokens)
-    return nearest
+    with mock.patch.object(reference, "nearest", watched):
+        reference.forward(config, weights, tokens, rounding)
+    return closest

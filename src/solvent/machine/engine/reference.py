@@ -9,6 +9,7 @@ Enter at `forward`. Source: arXiv:2302.13971; arXiv:2402.17764 §2 (BitNet); arX
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,34 @@ from solvent.machine.engine.config import Config
 Array = NDArray[np.floating[Any]]
 Weights = Mapping[str, Array]
 
+INT8_BLOCK = 32
+
 # arXiv:2402.17764 Eq. 2–3 with 8 bits; a row whose largest element is below the floor keeps that floor as its scale.
 LARGEST_CODE = 127
 SMALLEST_MAX = 1e-5
 
 
-def forward(config: Config, weights: Weights, tokens: Sequence[int], *, cache_type: type | None = None) -> Array:
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """Where an engine rounds and the model itself doesn't, so that the native step can be compared closely.
+
+    cache_type: a NumPy type to which keys and values are rounded, as a cache holds them; None: they aren't.
+    int8_linears, int8_head: activations become int8 with one scale for each 32 columns before the blocks' linear
+    layers (instead of int8 per token) and before the head, as kernels for block formats take them."""
+
+    cache_type: type | None = None
+    int8_linears: bool = False
+    int8_head: bool = False
+
+
+EXACT = Rounding()
+
+
+def forward(config: Config, weights: Weights, tokens: Sequence[int], rounding: Rounding = EXACT) -> Array:
     """logits[t] = head · RMSNorm(blocks(embedding of tokens[0 … t])), each token seeing itself and those before.
 
     weights: GGUF name → array of the shapes of `tensor_shapes`, all of one floating type.
-    tokens: T of them.   cache_type: a NumPy type to which keys and values are rounded, as a cache holds them.
-    → (T, n_vocab), of the weights' type.
+    tokens: T of them.   → (T, n_vocab), of the weights' type.
     Exactness: every operation rounds in the weights' type, except that linear layers on int8 activations sum exactly
     (float64 holds ternary dots of any size here) and round once.
     Raises: EngineError (no token, a token outside the vocabulary, more tokens than the context)."""
@@ -41,47 +59,56 @@ def forward(config: Config, weights: Weights, tokens: Sequence[int], *, cache_ty
             name.partition(f"blk.{layer}.")[2]: w for name, w in weights.items() if name.startswith(f"blk.{layer}.")
         }
         turns = rope_turns(config, len(tokens), weights.get("rope_freqs.weight"))
-        x = x + attention_layer(config, block, x, turns, cache_type or x.dtype.type)
-        x = x + feed_forward_layer(config, block, x)
+        x = x + attention_layer(config, block, x, turns, rounding)
+        x = x + feed_forward_layer(config, block, x, rounding)
     x = rms_norm(x, weights["output_norm.weight"], config.norm_eps)
+    x = int8_blocks(x) if rounding.int8_head else x
     logits: Array = x @ weights["token_embd.weight" if config.tied else "output.weight"].T
     return logits
 
 
-def attention_layer(config: Config, block: Weights, x: Array, turns: Array, cache_type: type) -> Array:
+def attention_layer(config: Config, block: Weights, x: Array, turns: Array, rounding: Rounding = EXACT) -> Array:
     """What attention adds to the residual stream x (T, width), normalised first.   → (T, width)
 
-    turns: `rope_turns`.   cache_type: what keys (turned) and values are rounded to."""
+    turns: `rope_turns`, one row a token."""
     n_tokens = len(x)
     x = rms_norm(x, block["attn_norm.weight"], config.norm_eps)
-    q = linear(config, block, "attn_q", x).reshape(n_tokens, config.n_heads, config.head_size)
-    k = linear(config, block, "attn_k", x).reshape(n_tokens, config.n_kv_heads, config.head_size)
-    v = linear(config, block, "attn_v", x).reshape(n_tokens, config.n_kv_heads, config.head_size)
+    q = linear(config, block, "attn_q", x, rounding).reshape(n_tokens, config.n_heads, config.head_size)
+    k = linear(config, block, "attn_k", x, rounding).reshape(n_tokens, config.n_kv_heads, config.head_size)
+    v = linear(config, block, "attn_v", x, rounding).reshape(n_tokens, config.n_kv_heads, config.head_size)
     if config.qk_norm:
         q = rms_norm(q, block["attn_q_norm.weight"], config.norm_eps)
         k = rms_norm(k, block["attn_k_norm.weight"], config.norm_eps)
     q, k = rope(q, turns, config.rope_pairs), rope(k, turns, config.rope_pairs)
-    k, v = k.astype(cache_type).astype(x.dtype), v.astype(cache_type).astype(x.dtype)
+    if rounding.cache_type is not None:
+        k, v = k.astype(rounding.cache_type).astype(x.dtype), v.astype(rounding.cache_type).astype(x.dtype)
     y = attention(q, k, v).reshape(n_tokens, config.q_width)
     if config.sub_norms:
         y = rms_norm(y, block["attn_sub_norm.weight"], config.norm_eps)
-    return linear(config, block, "attn_output", y)
+    return linear(config, block, "attn_output", y, rounding)
 
 
-def feed_forward_layer(config: Config, block: Weights, x: Array) -> Array:
+def feed_forward_layer(config: Config, block: Weights, x: Array, rounding: Rounding = EXACT) -> Array:
     """down · (activation(gate · n) × (up · n)), n = RMSNorm(x): what it adds to x (T, width).   → (T, width)"""
     x = rms_norm(x, block["ffn_norm.weight"], config.norm_eps)
     activation = {"silu": silu, "relu2": relu2}[config.activation]
-    y: Array = activation(linear(config, block, "ffn_gate", x)) * linear(config, block, "ffn_up", x)
+    gate, up = linear(config, block, "ffn_gate", x, rounding), linear(config, block, "ffn_up", x, rounding)
+    y: Array = activation(gate) * up
     if config.sub_norms:
         y = rms_norm(y, block["ffn_sub_norm.weight"], config.norm_eps)
-    return linear(config, block, "ffn_down", y)
+    return linear(config, block, "ffn_down", y, rounding)
 
 
-def linear(config: Config, block: Weights, name: str, x: Array) -> Array:
+def linear(config: Config, block: Weights, name: str, x: Array, rounding: Rounding = EXACT) -> Array:
     """y = W·x (+ bias), on int8 activations where the configuration says so.   x: (T, K).   → (T, M)"""
     w = block[f"{name}.weight"]
-    y = int8_linear(w, x) if config.int8_per_token else x @ w.T
+    y: Array
+    if rounding.int8_linears:
+        y = int8_blocks(x) @ w.T
+    elif config.int8_per_token:
+        y = int8_linear(w, x)
+    else:
+        y = x @ w.T
     bias = block.get(f"{name}.bias")
     return y if bias is None else y + bias
 
@@ -107,8 +134,27 @@ def quantised_activations(x: Array) -> tuple[NDArray[np.int8], Array]:
     Source: arXiv:2402.17764 Eq. 2; transformers integrations/bitnet.py, activation_quant"""
     largest = np.maximum(np.abs(x).max(axis=-1, keepdims=True), x.dtype.type(SMALLEST_MAX))
     scale = x.dtype.type(LARGEST_CODE) / largest
-    codes = np.clip(np.rint(x * scale), -LARGEST_CODE - 1, LARGEST_CODE)
+    codes = np.clip(nearest(x * scale), -LARGEST_CODE - 1, LARGEST_CODE)
     return codes.astype(np.int8), scale
+
+
+def int8_blocks(x: Array) -> Array:
+    """x rounded to int8 codes with one scale for each 32 columns: round(x · 127 / max) · (max / 127).
+
+    x: (T, K).   → (T, K), of x's type.   Exactness: scale and code round in x's type; ties go to the even code.
+    Source: llama.cpp ggml-quants.c, quantize_row_q8_0 (which keeps the scale in half precision; here it isn't)"""
+    n_tokens, n_columns = x.shape
+    blocks = np.pad(x, ((0, 0), (0, -n_columns % INT8_BLOCK))).reshape(n_tokens, -1, INT8_BLOCK)
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
+    inverse = x.dtype.type(LARGEST_CODE) / np.where(largest > 0, largest, 1)
+    y: Array = nearest(blocks * inverse) * (largest / x.dtype.type(LARGEST_CODE))
+    return y.reshape(n_tokens, -1)[:, :n_columns]
+
+
+def nearest(x: Array) -> Array:
+    """The nearest whole numbers; ties go to the even one. Every rounding to int8 goes through here."""
+    y: Array = np.rint(x)
+    return y
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:

@@ -133,12 +133,36 @@ def test_a_cache_of_halves_rounds_keys_and_values_alone() -> None:
     """Logits differ by about 2^-11 of their size, and with values that halves hold exactly not at all."""
     document, config, weights = golden("llama_adjacent")
     exact = reference.forward(config, weights, document["tokens"])
-    halves = reference.forward(config, weights, document["tokens"], cache_type=np.float16)
+    halves = reference.forward(config, weights, document["tokens"], reference.Rounding(np.float16))
     assert halves.dtype == np.float32
     assert tolerance(config, exact) < np.abs(halves - exact).max() < 2.0**-11 * np.abs(exact).max() * 2
     zero = {k: w * 0 if "attn_k" in k or "attn_v" in k else w for k, w in weights.items()}
-    kept = reference.forward(config, zero, document["tokens"], cache_type=np.float16)
+    kept = reference.forward(config, zero, document["tokens"], reference.Rounding(np.float16))
     assert np.array_equal(kept, reference.forward(config, zero, document["tokens"]))
+
+
+def test_blocks_of_activations_have_their_own_scale() -> None:
+    x = np.zeros((2, 70), np.float32)
+    x[0, :4], x[0, 40], x[1, 69] = [127.0, 0.5, 1.5, -2.5], 1e-3, -7.0
+    y = reference.int8_blocks(x)
+    assert y[0, :4].tolist() == [127.0, 0.0, 2.0, -2.0]  # ties to even
+    assert (y[0, 40], y[1, 69]) == (np.float32(1e-3), -7.0)
+    assert np.count_nonzero(y) == 5
+    x = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float32)
+    steps = [np.abs(x[:, i : i + 32]).max(axis=1, keepdims=True) / 127 for i in (0, 32, 64)]
+    for i, step in zip((0, 32, 64), steps, strict=True):
+        error = np.abs(reference.int8_blocks(x) - x)[:, i : i + 32]
+        assert (error <= step * 0.5001).all()
+        assert error.max() > 0.1 * step.min()
+
+
+@pytest.mark.parametrize("where", ["int8_linears", "int8_head"])
+def test_int8_blocks_round_where_they_are_asked_for(where: str) -> None:
+    """About a half of 1/127 at each element: between a hundredth of a percent and five percent of the logits."""
+    document, config, weights = golden("qwen3")
+    exact = reference.forward(config, weights, document["tokens"])
+    rounded = reference.forward(config, weights, document["tokens"], reference.Rounding(**{where: True}))
+    assert 1e-4 < np.abs(rounded - exact).max() / np.abs(exact).max() < 0.05
 
 
 @pytest.mark.parametrize("family", engine_models.CONFIGS)
