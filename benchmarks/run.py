@@ -40,11 +40,11 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     about = {"case": name, "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": fingerprint()}
     path = CASES / f"{name}.toml"
     if is_speed_case(path):
-        speed = read_speed_case(path, options.samples)
+        speed = read_speed_case(path, options.samples, options.threads)
         about |= {"title": speed.title, "why": speed.why}
         return {"schema": SPEED_SCHEMA, **about, **measure_speed(speed, options.data, tell)}
     case = read_case(path, options.rows, options.samples)
-    result = measure(case, options.data, options.threads, tell)
+    result = measure(case, options.data, options.threads or 2, tell)
     about |= {"title": case.title, "why": case.why}
     bars = {"bar_rows_per_s": case.bar_rows_per_s, "bar_peak_gib": case.bar_peak_gib}
     return {"schema": SCHEMA, **about, **bars, **result}
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="?", default="", help="names of cases with commas, or all")
     parser.add_argument("--rows", type=int, help="rows of every log, for a trial")
     parser.add_argument("--samples", type=int, help="samples of every arm")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="2 for logs; for models both 1 and 2 where it isn't given")
     parser.add_argument("--data", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--against", type=Path, help="an older raw result to compare with")
     parser.add_argument("--publish", metavar="NAME", help="write benchmarks/published/NAME.md and the raw samples")

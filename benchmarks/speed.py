@@ -56,9 +56,8 @@ def _take(result: dict[str, Any], outcome: dict[str, Any], arm: SpeedArm, tell: 
         return
     result["version"] = outcome["version"]
     result["samples"] += [{"rate": rate, "peak_bytes": outcome["peak_bytes"]} for rate in outcome["rates"]]
-    for key in ("model_bytes", "n_weights"):
-        if key in outcome:
-            result[key] = outcome[key]
+    if "model_bytes" in outcome:
+        result["model_bytes"] = outcome["model_bytes"]
     shown = ", ".join(f"{rate:.4g}" for rate in outcome["rates"])
     tell(f"{arm.name()} on {arm.threads}: {shown} {'GB/s' if arm.limit else 'tok/s'}")
 

@@ -70,16 +70,16 @@ def is_speed_case(path: Path) -> bool:
     return "work" in tomllib.loads(path.read_text("utf-8"))
 
 
-def read_speed_case(path: Path, samples: int | None = None) -> SpeedCase:
-    """A case file; every arm once a number of threads. samples: overrides the file's, for a trial."""
+def read_speed_case(path: Path, samples: int | None = None, threads: int | None = None) -> SpeedCase:
+    """A case file; every arm once a number of threads. samples, threads: override the file's, for a trial."""
     raw = tomllib.loads(path.read_text("utf-8"))
     table = dict(raw["work"])
-    threads = table.pop("threads")
+    numbers_of_threads = table.pop("threads")
     samples = samples or raw.get("samples", 20)
     repetitions = min(samples, table.pop("repetitions", 5))
     work = Work(**table, repetitions=repetitions)
     arms = []
-    for n_threads in threads:
+    for n_threads in [threads] if threads else numbers_of_threads:
         for entry in raw["arms"]:
             options = {key: value for key, value in entry.items() if key not in ("peer", "model", "limit")}
             model = entry.get("model", work.model)

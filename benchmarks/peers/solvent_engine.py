@@ -15,8 +15,8 @@ def version() -> str | None:
     from solvent import __version__
 
     try:
-        from solvent.machine.engine import model  # noqa: F401
-    except ImportError:  # no compiled kernels here
+        from solvent.machine import _native  # noqa: F401
+    except ImportError:
         return None
     return f"solvent {__version__}"
 
@@ -43,9 +43,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         if repetition:
             rates.append(len(timed) / (time.perf_counter() - started))
         assert sequence.n_tokens == len(tokens), (sequence.n_tokens, len(tokens))
-    tensors = language.file.tensors.values()
-    n_weights = sum(int(np.prod(tensor.shape)) for tensor in tensors)
-    return {"rates": rates, "model_bytes": sum(tensor.data.nbytes for tensor in tensors), "n_weights": n_weights}
+    return {"rates": rates, "model_bytes": sum(tensor.data.nbytes for tensor in language.file.tensors.values())}
 
 
 def _advance(job: dict[str, Any], model: Any, sequence: Any, tokens: list[int]) -> None:
