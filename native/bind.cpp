@@ -83,6 +83,34 @@ BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::obje
     return {std::move(made), bytes};
 }
 
+// Y = X·Wᵀ by named kernels, n_together tokens at a time: what tests and benchmarks of kernels call.
+nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu> x,
+                                       const std::string& name, int n_together, int n_passes) {
+    const Kernels& kernels = kernels_named(name);
+    const Matrix& m = *bound.matrix;
+    const MatrixView& w = m.view;
+    const int n_tokens = static_cast<int>(x.shape(0)), n_cols = w.n_cols;
+    need(x.shape(1) == static_cast<size_t>(n_cols) && n_tokens > 0 && n_together > 0 && n_passes > 0, "x has other columns than W");
+    auto out = new_array(static_cast<size_t>(n_tokens), static_cast<size_t>(w.n_rows));
+    nb::gil_scoped_release release;
+    const size_t stride = static_cast<size_t>(w.n_panels) * kRows;
+    ActivationStore store;
+    store.reserve(static_cast<size_t>(n_together), static_cast<size_t>(n_cols));
+    std::vector<float> y(stride * static_cast<size_t>(n_together));
+    std::vector<uint8_t> scratch(gemm_scratch_bytes(n_together));
+    for (int first = 0; first < n_tokens; first += n_together) {
+        const int n = std::min(n_together, n_tokens - first);
+        for (int t = 0; t < n; ++t) store.take(kernels, t, x.data() + static_cast<size_t>(first + t) * n_cols, n_cols, m.wants());
+        for (int pass = 0; pass < n_passes; ++pass) {
+            if (n == 1) kernels.gemv(w, 0, w.n_panels, store.view(m.wants()), y.data());
+            else kernels.gemm(w, 0, w.n_panels, store.view(m.wants()), n, y.data(), stride, scratch.data());
+        }
+        for (int t = 0; t < n; ++t)
+            std::memcpy(out.data() + static_cast<size_t>(first + t) * w.n_rows, y.data() + static_cast<size_t>(t) * stride, sizeof(float) * w.n_rows);
+    }
+    return out;
+}
+
 class BoundDecoder {
   public:
     BoundDecoder(const DecoderConfig& config, const std::string& kernels, int n_threads)
@@ -258,6 +286,7 @@ NB_MODULE(_native, m) {
                  new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token));
              },
              nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false)
+        .def("multiply", &multiply, nb::arg("x"), nb::arg("kernels"), nb::arg("n_together") = 1, nb::arg("n_passes") = 1)
         .def_prop_ro("n_bytes", [](const BoundMatrix& b) { return b.matrix->bytes_per_pass; })
         .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });
 

@@ -44,10 +44,12 @@ struct Product {
 // Activations of up to n tokens in each of the forms that a matrix may want.
 struct ActivationStore {
     std::vector<int8_t> q, q_token;
-    std::vector<float> d, d_sum, d_token, x;
-    std::vector<int32_t> sum, sum_token;
+    std::vector<float> d, d_sum, d_token, x, outlier;
+    std::vector<int32_t> sum, sum_token, outlier_at;
     size_t cols = 0, blocks = 0;
     void reserve(size_t n_tokens, size_t n_cols);
+    // Puts n floats into row `row`, in the form asked for.
+    void take(const Kernels& kernels, int row, const float* from, int n, Wants wants);
     Activations view(Wants wants) const;
 };
 

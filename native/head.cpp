@@ -1,6 +1,10 @@
-// The head in two passes: 4-bit codes of all rows bound every logit from both sides; rows that may be the largest are
-// computed again from the file's own bytes, as the whole head would compute them. The winner is the same by proof:
-// |row·x − codes·x̂| ≤ residual·|x̂| + length·(|x − x̂| + slack·|x|), x̂ being x as rounded to int8.
+// The head in two passes: 4-bit codes of all rows estimate every logit; rows that may be the largest are computed again
+// from the file's own bytes, bit for bit as the whole head would compute them.
+// How far an estimate may be off: residual · |x̂| / √K is the standard deviation of row·x̂ − codes·x̂ if rounding errors
+// are independent of the direction of x̂, and likewise length · |x − x̂| / √K for rounding x itself to x̂; a row is
+// looked at again if it could win with both off by kDeviations of them. At 8 a normal variable strays less than once in
+// 10¹⁵; the largest seen was 5.1 (docs/explanation/experiments.md). Cauchy and Schwarz would prove it, but their bound
+// is √K = 24 deviations and leaves all rows in.
 #include <algorithm>
 #include <cmath>
 
@@ -8,20 +12,28 @@
 
 namespace solvent {
 
+namespace {
+
+constexpr double kDeviations = 8.0;
+
+}  // namespace
+
 void Decoder::choose_candidates(const Activations& x) {
     const Activations rounded = activations(0).view(Wants::blocks);
     const bool exact_reads_floats = head->wants() == Wants::floats;
     double length = 0.0, lost = 0.0;
     for (int i = 0; i < config.width; ++i) {
-        const double value = static_cast<double>(rounded.q[i]) * rounded.d[i / kBlock];
+        double value = static_cast<double>(rounded.q[i]) * rounded.d[i / kBlock];
+        for (int o = 0; o < kOutliers; ++o)
+            if (rounded.outlier_at[o] == i) value += rounded.outlier[o];
         length += value * value;
         if (exact_reads_floats) lost += (x.x[i] - value) * (x.x[i] - value);
     }
-    length = std::sqrt(length);
-    // Both sums round once or twice per block in float32, at most the sum of sizes of their terms each time.
+    // Both sums also round once or twice per block in float32, at most the sum of sizes of their terms each time.
     const double slack = (4.0 * head->view.n_blocks + (exact_reads_floats ? config.width : 8)) * 0x1p-23;
-    const float by_residual = static_cast<float>(length * (1.0 + 1e-6));
-    const float by_length = static_cast<float>((std::sqrt(lost) * (1.0 + 1e-6)) + slack * (length + std::sqrt(lost)));
+    const double deviations = kDeviations / std::sqrt(static_cast<double>(config.width));
+    const float by_residual = static_cast<float>(deviations * std::sqrt(length));
+    const float by_length = static_cast<float>(deviations * std::sqrt(lost) + slack * (std::sqrt(length) + std::sqrt(lost)));
     const float* approximate = logits_16_.data();
     const auto margin = [&](int r) {
         return screen_residual[static_cast<size_t>(r)] * by_residual + screen_length[static_cast<size_t>(r)] * by_length;

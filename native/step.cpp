@@ -27,11 +27,13 @@ void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
     sum.assign(n_tokens * blocks, 0);
     d_token.assign(n_tokens, 0.0f);
     sum_token.assign(n_tokens, 0);
+    outlier_at.assign(n_tokens * kOutliers, 0);
+    outlier.assign(n_tokens * kOutliers, 0.0f);
 }
 
 Activations ActivationStore::view(Wants wants) const {
-    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), x.data(), cols, 1, cols};
-    return {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), cols, blocks, cols};
+    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), x.data(), cols, 1, cols, nullptr, nullptr};
+    return {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), cols, blocks, cols, outlier_at.data(), outlier.data()};
 }
 
 Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
@@ -98,23 +100,25 @@ void Decoder::normalise(int thread, int slot, int row, const Vector& weight, boo
     take_activations(thread, row, norm, config.width, readers);
 }
 
+void ActivationStore::take(const Kernels& kernels, int row, const float* from, int n, Wants wants) {
+    const size_t at = static_cast<size_t>(row) * cols, block = static_cast<size_t>(row) * blocks, r = static_cast<size_t>(row);
+    switch (wants) {
+        case Wants::blocks: {
+            const Quantised out = {&q[at], &d[block], &d_sum[block], &sum[block], &outlier_at[r * kOutliers], &outlier[r * kOutliers]};
+            return kernels.quantise_blocks(from, n, out);
+        }
+        case Wants::token: return kernels.quantise_token(from, n, &q_token[at], &d_token[r], &sum_token[r]);
+        case Wants::floats: std::memcpy(&x[at], from, sizeof(float) * static_cast<size_t>(n));
+    }
+}
+
+// In each form that a reader wants, once.
 void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
-    ActivationStore& store = activations(thread);
     bool done[3] = {};
-    const size_t at = static_cast<size_t>(row) * store.cols, block = static_cast<size_t>(row) * store.blocks;
     for (const Matrix* reader : readers) {
         if (!reader || done[static_cast<int>(reader->wants())]) continue;
         done[static_cast<int>(reader->wants())] = true;
-        switch (reader->wants()) {
-            case Wants::blocks:
-                kernels_->quantise_blocks(x, n, &store.q[at], &store.d[block], &store.d_sum[block], &store.sum[block]);
-                break;
-            case Wants::token:
-                kernels_->quantise_token(x, n, &store.q_token[at], &store.d_token[static_cast<size_t>(row)],
-                                         &store.sum_token[static_cast<size_t>(row)]);
-                break;
-            case Wants::floats: std::memcpy(&store.x[at], x, sizeof(float) * static_cast<size_t>(n)); break;
-        }
+        activations(thread).take(*kernels_, row, x, n, reader->wants());
     }
 }
 

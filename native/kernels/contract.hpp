@@ -25,6 +25,7 @@ enum class Format : int32_t {
 };
 
 constexpr int kRows = 16;   // rows of a panel
+constexpr int kOutliers = 4;
 constexpr int kBlock = 32;  // columns that share one activation scale
 
 struct MatrixView {
@@ -47,6 +48,10 @@ struct Activations {
     const int32_t* sum;    // Σq per block, or of the token
     const float* x;
     size_t q_stride, d_stride, x_stride;  // from one token to the next, in elements
+    // int8 per block: the token's kOutliers largest elements stand apart as floats, and as 0 in q. A few elements that
+    // dwarf the rest would else set the scale of their blocks: SmolLM2's perplexity rises by 0.43% without, 0.004% with.
+    const int32_t* outlier_at;
+    const float* outlier;
 };
 
 // Keys and values of one head of one layer: k in blocks of 16 tokens [T/16][D][16], v in rows [T][D_padded], both f16.
@@ -73,6 +78,16 @@ struct Attending {
     float* scores;         // scratch: kMaxQueries · kKeyChunk floats
 };
 
+// Where a token's int8 blocks are written to; as in Activations.
+struct Quantised {
+    int8_t* q;
+    float* d;
+    float* d_sum;
+    int32_t* sum;
+    int32_t* outlier_at;
+    float* outlier;
+};
+
 struct Kernels {
     const char* name;
     // y[rows] = W·x for panels [begin, end) of w. y has room for whole panels.
@@ -85,7 +100,7 @@ struct Kernels {
     // out = x · w / √(mean(x²) + eps)
     void (*rms_norm)(const float* x, const float* w, float eps, int n, float* out);
     void (*add)(float* x, const float* y, int n);
-    void (*quantise_blocks)(const float* x, int n, int8_t* q, float* d, float* d_sum, int32_t* sum);
+    void (*quantise_blocks)(const float* x, int n, const Quantised& out);
     void (*quantise_token)(const float* x, int n, int8_t* q, float* d, int32_t* sum);
     void (*silu_mul)(const float* gate, const float* up, int n, float* out);
     void (*relu2_mul)(const float* gate, const float* up, int n, float* out);

@@ -11,13 +11,12 @@ struct Unpacked {
 };
 
 template <int bits, int halves, bool has_min, int offset, int T>
-inline void block_tile(const Unpacked& w, int n_blocks, const Activations& x, int token, int first, bool fresh, float* y,
-                       size_t y_stride) {
+inline void block_tile(const Unpacked& w, int n_blocks, const Activations& x, int token, int first, float* y, size_t y_stride) {
     constexpr int per_half = 8 / halves;
     F acc[T];
     const int8_t* q[T];
     for (int t = 0; t < T; ++t) {
-        acc[t] = fresh ? f_set1(0.0f) : f_load(y + t * y_stride);
+        acc[t] = f_load(y + t * y_stride);
         q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
     }
     const float* d = x.d + token * x.d_stride + first;
@@ -61,9 +60,30 @@ inline void block_tokens(const Unpacked& w, int n_blocks, const Activations& x, 
                          size_t y_stride) {
     int t = 0;
     for (; t + kTileTokens <= n_tokens; t += kTileTokens)
-        block_tile<bits, halves, has_min, offset, kTileTokens>(w, n_blocks, x, t, first, first == 0, y + t * y_stride, y_stride);
+        block_tile<bits, halves, has_min, offset, kTileTokens>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
     for (; t < n_tokens; ++t)
-        block_tile<bits, halves, has_min, offset, 1>(w, n_blocks, x, t, first, first == 0, y + t * y_stride, y_stride);
+        block_tile<bits, halves, has_min, offset, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
+}
+
+// y = Σ weight · outlier for every token. Outliers stand at the same columns token after token, so those are kept.
+template <typename Parts>
+inline void start_sums(const Parts& parts, const Activations& x, int n_tokens, float* y, size_t y_stride) {
+    F kept[kOutliers];
+    int32_t kept_at[kOutliers];
+    for (int o = 0; o < kOutliers; ++o) kept_at[o] = -1;
+    for (int t = 0; t < n_tokens; ++t) {
+        const int32_t* at = x.outlier_at + t * kOutliers;
+        const float* outlier = x.outlier + t * kOutliers;
+        F acc = f_set1(0.0f);
+        for (int o = 0; o < kOutliers; ++o) {
+            if (kept_at[o] != at[o]) {
+                kept_at[o] = at[o];
+                kept[o] = parts(at[o]);
+            }
+            acc = f_fma(kept[o], f_set1(outlier[o]), acc);
+        }
+        f_store(y + t * y_stride, acc);
+    }
 }
 
 inline Unpacked unpacked_in(uint8_t* scratch) {
@@ -79,20 +99,19 @@ inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activatio
     const Unpacked u = unpacked_in(scratch);
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int panel = begin; panel < end; ++panel) {
-        const uint8_t* data = w.data + static_cast<size_t>(panel) * w.panel_bytes;
-        const uint8_t* all_scales = data + static_cast<size_t>(w.n_blocks) * P::block_bytes;
-        const uint8_t* all_minima = all_scales + static_cast<size_t>(w.n_blocks) * P::halves * P::scale_bytes;
+        const PanelParts<format> parts(w, panel);
+        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             for (int b = 0; b < n; ++b) {
-                const uint8_t* codes = data + static_cast<size_t>(first + b) * P::block_bytes;
+                const uint8_t* codes = parts.codes + static_cast<size_t>(first + b) * P::block_bytes;
                 for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
                 for (int half = 0; half < P::halves; ++half) {
                     const size_t at = static_cast<size_t>(first + b) * P::halves + half;
-                    f_store(u.scales + (b * P::halves + half) * 16, P::scale(all_scales + at * P::scale_bytes));
+                    f_store(u.scales + (b * P::halves + half) * 16, P::scale(parts.scales + at * P::scale_bytes));
                 }
                 if constexpr (P::has_min)
-                    f_store(u.minima + b * 16, P::scale(all_minima + static_cast<size_t>(first + b) * P::scale_bytes));
+                    f_store(u.minima + b * 16, P::scale(parts.minima + static_cast<size_t>(first + b) * P::scale_bytes));
             }
             block_tokens<P::bits, P::halves, P::has_min, P::offset>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
@@ -109,15 +128,12 @@ inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations&
     const Unpacked u = unpacked_in(scratch);
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int panel = begin; panel < end; ++panel) {
-        const uint8_t* data = w.data + static_cast<size_t>(panel) * w.panel_bytes;
-        const uint8_t* scales = data + static_cast<size_t>(w.n_blocks) * 128;
+        const GroupParts parts(w, panel);
+        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
-            unpack_t2(data + static_cast<size_t>(first) * 128, n, u.codes);
-            for (int b = 0; b < n; ++b) {
-                const uint8_t* scale = scales + 32 * static_cast<size_t>((first + b) / w.group_blocks);
-                f_store(u.scales + b * 16, f_load_half(reinterpret_cast<const uint16_t*>(scale)));
-            }
+            unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);
+            for (int b = 0; b < n; ++b) f_store(u.scales + b * 16, parts.scale(first + b));
             block_tokens<2, 1, false, 1>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
     }

@@ -1,5 +1,5 @@
 // One token: y = W·x for whole panels of 16 rows, codes straight from memory.
-// Per block: Σ code·q exact in 32 bits, then acc = fma(Σ, d_w·d_x, acc) and acc = fma(min, d_x·Σq, acc).
+// First the outliers; then per block: Σ code·q exact in 32 bits, then acc = fma(Σ, d_w·d_x, acc) and acc = fma(min, d_x·Σq, acc).
 
 namespace solvent { namespace {
 
@@ -8,10 +8,9 @@ inline void gemv_blocks(const MatrixView& w, int begin, int end, const Activatio
     using P = Panel<format>;
     constexpr int per_half = 8 / P::halves;
     for (int panel = begin; panel < end; ++panel) {
-        const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
-        const uint8_t* scales = codes + static_cast<size_t>(w.n_blocks) * P::block_bytes;
-        const uint8_t* minima = scales + static_cast<size_t>(w.n_blocks) * P::halves * P::scale_bytes;
-        F acc = f_set1(0.0f);
+        const PanelParts<format> parts(w, panel);
+        const uint8_t *codes = parts.codes, *scales = parts.scales, *minima = parts.minima;
+        F acc = outliers_dot(x.outlier_at, x.outlier, parts);
         for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
             const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
             const F d = f_set1(x.d[b]);
@@ -62,9 +61,9 @@ inline void gemv_t2(const MatrixView& w, int begin, int end, const Activations& 
 // Ternary with a scale per group: activations are int8 per block, so the sum turns to floats at every block.
 inline void gemv_t2g(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
     for (int panel = begin; panel < end; ++panel) {
-        const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
-        const uint8_t* scales = codes + static_cast<size_t>(w.n_blocks) * 128;
-        F acc = f_set1(0.0f);
+        const GroupParts parts(w, panel);
+        const uint8_t* codes = parts.codes;
+        F acc = outliers_dot(x.outlier_at, x.outlier, parts);
         for (int b = 0; b < w.n_blocks; ++b, codes += 128) {
             const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
             I even = i_set1(-x.sum[b]), odd = i_zero();
@@ -73,8 +72,7 @@ inline void gemv_t2g(const MatrixView& w, int begin, int end, const Activations&
                 even = dot_u7(even, quad<2>(codes, j), q + 4 * j);
                 odd = dot_u7(odd, quad<2>(codes, j + 1), q + 4 * j + 4);
             }
-            const F scale = f_load_half(reinterpret_cast<const uint16_t*>(scales + 32 * (b / w.group_blocks)));
-            acc = f_fma(f_from_i(i_add(even, odd)), f_mul(scale, f_set1(x.d[b])), acc);
+            acc = f_fma(f_from_i(i_add(even, odd)), f_mul(parts.scale(b), f_set1(x.d[b])), acc);
         }
         f_store(y + static_cast<size_t>(panel) * kRows, acc);
     }

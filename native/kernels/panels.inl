@@ -51,4 +51,48 @@ inline I dot(I acc, B w, const int8_t* x) {
     else return dot_u7(acc, w, x);
 }
 
+// Sixteen rows' integer weights at column k of a panel.
+template <int bits>
+inline F codes_at(const uint8_t* codes, int k, int offset) {
+    const B four = quad<bits>(codes + static_cast<size_t>(k / kBlock) * bits * 64, k % kBlock / 4);
+    return f_from_i(i_sub(i_byte(four, k % 4), i_set1(offset)));
+}
+
+// Σ weight · outlier of the token: what gemv and gemm both start a panel's sums from.
+template <typename Column>
+inline F outliers_dot(const int32_t* at, const float* outlier, const Column& column) {
+    F acc = f_set1(0.0f);
+    for (int o = 0; o < kOutliers; ++o) acc = f_fma(column(at[o]), f_set1(outlier[o]), acc);
+    return acc;
+}
+
+// A panel of format's parts; its weights at a column as floats.
+template <Format format>
+struct PanelParts {
+    using P = Panel<format>;
+    const uint8_t *codes, *scales, *minima;
+    PanelParts(const MatrixView& w, int panel)
+        : codes(w.data + static_cast<size_t>(panel) * w.panel_bytes),
+          scales(codes + static_cast<size_t>(w.n_blocks) * P::block_bytes),
+          minima(scales + static_cast<size_t>(w.n_blocks) * P::halves * P::scale_bytes) {}
+    F operator()(int k) const {
+        const size_t b = static_cast<size_t>(k / kBlock), half = P::halves == 2 ? static_cast<size_t>(k % kBlock / 16) : 0;
+        const F weight = f_mul(codes_at<P::bits>(codes, k, P::offset), P::scale(scales + (b * P::halves + half) * P::scale_bytes));
+        if constexpr (P::has_min) return f_add(weight, P::scale(minima + b * P::scale_bytes));
+        else return weight;
+    }
+};
+
+// The same of a ternary panel with scales per group.
+struct GroupParts {
+    const uint8_t *codes, *scales;
+    int group_blocks;
+    GroupParts(const MatrixView& w, int panel)
+        : codes(w.data + static_cast<size_t>(panel) * w.panel_bytes),
+          scales(codes + static_cast<size_t>(w.n_blocks) * 128),
+          group_blocks(w.group_blocks) {}
+    F scale(int b) const { return f_load_half(reinterpret_cast<const uint16_t*>(scales + 32 * static_cast<size_t>(b / group_blocks))); }
+    F operator()(int k) const { return f_mul(codes_at<2>(codes, k, 1), scale(k / kBlock)); }
+};
+
 }}  // namespace solvent::(anonymous)

@@ -63,6 +63,13 @@ inline void rows_dot(const MatrixView& w, int begin, int end, const Activations&
 // As gemv computes the row of a q8_0 panel: Σ code·q − 128·Σq is Σ weight·q, exact either way.
 inline float row_dot_q8_0(const uint8_t* row, int n, const Activations& x) {
     float acc = 0.0f;
+    for (int o = 0; o < kOutliers; ++o) {
+        const uint8_t* block = row + static_cast<size_t>(x.outlier_at[o] / kBlock) * 34;
+        uint16_t scale;
+        __builtin_memcpy(&scale, block, 2);
+        const float weight = static_cast<float>(static_cast<int8_t>(block[2 + x.outlier_at[o] % kBlock])) * half_to_float(scale);
+        acc = __builtin_fmaf(weight, x.outlier[o], acc);
+    }
     for (int b = 0; b < n / kBlock; ++b, row += 34) {
         uint16_t scale;
         __builtin_memcpy(&scale, row, 2);

@@ -20,19 +20,71 @@ void add(float* x, const float* y, int n) {
     for (int i = 0; i < n; i += 16) f_store_n(x + i, f_add(f_load_n(x + i, n - i), f_load_n(y + i, n - i)), n - i);
 }
 
-void quantise_blocks(const float* x, int n, int8_t* q, float* d, float* d_sum, int32_t* sum) {
+// The kOutliers largest elements, the first of equals, in order of their places. largest: per block, overwritten.
+inline void find_outliers(const float* x, int n, float* largest, const Quantised& out) {
+    const int n_blocks = (n + kBlock - 1) / kBlock;
+    for (int o = 0; o < kOutliers; ++o) {
+        int block = 0;
+        for (int b = 1; b < n_blocks; ++b) block = largest[b] > largest[block] ? b : block;
+        const int begin = block * kBlock, end = min_int(n, begin + kBlock);
+        int best = -1;
+        float most = -1.0f, next = 0.0f;
+        for (int i = begin; i < end; ++i) {
+            bool taken = false;
+            for (int p = 0; p < o; ++p) taken |= out.outlier_at[p] == i;
+            const float size = taken ? 0.0f : __builtin_fabsf(x[i]);
+            if (!taken && size > most) {
+                next = most > 0.0f ? most : 0.0f;
+                most = size;
+                best = i;
+            } else if (size > next) {
+                next = size;
+            }
+        }
+        largest[block] = next;
+        // Fewer elements than outliers, or no number among them: nothing is set apart.
+        out.outlier_at[o] = best < 0 ? 0 : best;
+        out.outlier[o] = best < 0 ? 0.0f : x[best];
+    }
+    for (int o = 1; o < kOutliers; ++o)
+        for (int p = o; p > 0 && out.outlier_at[p] < out.outlier_at[p - 1]; --p) {
+            const int32_t at = out.outlier_at[p];
+            const float value = out.outlier[p];
+            out.outlier_at[p] = out.outlier_at[p - 1];
+            out.outlier[p] = out.outlier[p - 1];
+            out.outlier_at[p - 1] = at;
+            out.outlier[p - 1] = value;
+        }
+}
+
+void quantise_blocks(const float* x, int n, const Quantised& out) {
     for (int i = 0; i < n; i += kBlock) {
         const F low = f_load_n(x + i, n - i);
         const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
+        out.d[i / kBlock] = f_largest(f_max(f_abs(low), f_abs(high)));
+    }
+    find_outliers(x, n, out.d, out);
+    int next = 0;
+    for (int i = 0; i < n; i += kBlock) {
+        F low = f_load_n(x + i, n - i);
+        F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
+        if (next < kOutliers && out.outlier_at[next] < i + kBlock) {
+            float rest[kBlock];
+            f_store(rest, low);
+            f_store(rest + 16, high);
+            for (; next < kOutliers && out.outlier_at[next] < i + kBlock; ++next) rest[out.outlier_at[next] - i] = 0.0f;
+            low = f_load(rest);
+            high = f_load(rest + 16);
+        }
         const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
         const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
         const I q_low = i_round(f_mul(low, inverse)), q_high = i_round(f_mul(high, inverse));
-        i_store_bytes(q + i, q_low);
-        i_store_bytes(q + i + 16, q_high);
+        i_store_bytes(out.q + i, q_low);
+        i_store_bytes(out.q + i + 16, q_high);
         const int b = i / kBlock;
-        sum[b] = i_sum(i_add(q_low, q_high));
-        d[b] = largest / 127.0f;
-        d_sum[b] = d[b] * static_cast<float>(sum[b]);
+        out.sum[b] = i_sum(i_add(q_low, q_high));
+        out.d[b] = largest / 127.0f;
+        out.d_sum[b] = out.d[b] * static_cast<float>(out.sum[b]);
     }
 }
 

@@ -88,6 +88,12 @@ template <int n>
 inline B b_shift(B x) {
     return {_mm256_srli_epi16(x.a, n), _mm256_srli_epi16(x.b, n)};
 }
+// Byte i of each lane, i = 0..3.
+inline I i_byte(B v, int i) {
+    const __m128i by = _mm_cvtsi32_si128(8 * i);
+    const __m256i low = _mm256_set1_epi32(255);
+    return {_mm256_and_si256(_mm256_srl_epi32(v.a, by), low), _mm256_and_si256(_mm256_srl_epi32(v.b, by), low)};
+}
 inline __m256i four_bytes(const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

@@ -64,6 +64,11 @@ inline B b_shift(B a) {
     return _mm512_srli_epi16(a, n);
 }
 
+// Byte i of each lane, i = 0..3.
+inline I i_byte(B v, int i) {
+    return _mm512_and_si512(_mm512_srl_epi32(v, _mm_cvtsi32_si128(8 * i)), _mm512_set1_epi32(255));
+}
+
 // acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w unsigned, x signed, exact.
 inline I dot_u8(I acc, B w, const int8_t* x) {
     int32_t four;

@@ -89,6 +89,13 @@ inline B b_shift(B a) {
     return a;
 }
 
+// Byte i of each lane, i = 0..3.
+inline I i_byte(B v, int n) {
+    I r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = v.byte[4 * i + n];
+    return r;
+}
+
 // acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w unsigned, x signed, exact.
 inline I dot_u8(I acc, B w, const int8_t* x) {
     for (int i = 0; i < 16; ++i)

@@ -21,6 +21,10 @@ class Matrix:
         per_token: bool = False,
     ) -> None: ...
 
+    def multiply(
+        self, x: NDArray[np.float32], kernels: str, n_together: int = 1, n_passes: int = 1
+    ) -> NDArray[np.float32]: ...
+
 class Sequence:
     n_tokens: int
     context: int
