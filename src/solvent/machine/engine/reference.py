@@ -34,11 +34,13 @@ class Rounding:
 
     cache_type: a NumPy type to which keys and values are rounded, as a cache holds them; None: they aren't.
     int8_linears, int8_head: activations become int8 with one scale for each 32 columns before the blocks' linear
-    layers (instead of int8 per token) and before the head, as kernels for block formats take them."""
+    layers (instead of int8 per token) and before the head, as kernels for block formats take them.
+    n_outliers: elements of a token that are left as they are when blocks are rounded."""
 
     cache_type: type | None = None
     int8_linears: bool = False
     int8_head: bool = False
+    n_outliers: int = 0
 
 
 EXACT = Rounding()
@@ -62,7 +64,7 @@ def forward(config: Config, weights: Weights, tokens: Sequence[int], rounding: R
         x = x + attention_layer(config, block, x, turns, rounding)
         x = x + feed_forward_layer(config, block, x, rounding)
     x = rms_norm(x, weights["output_norm.weight"], config.norm_eps)
-    x = int8_blocks(x) if rounding.int8_head else x
+    x = int8_blocks(x, rounding.n_outliers) if rounding.int8_head else x
     logits: Array = x @ weights["token_embd.weight" if config.tied else "output.weight"].T
     return logits
 
@@ -104,7 +106,7 @@ def linear(config: Config, block: Weights, name: str, x: Array, rounding: Roundi
     w = block[f"{name}.weight"]
     y: Array
     if rounding.int8_linears:
-        y = int8_blocks(x) @ w.T
+        y = int8_blocks(x, rounding.n_outliers) @ w.T
     elif config.int8_per_token:
         y = int8_linear(w, x)
     else:
@@ -138,17 +140,24 @@ def quantised_activations(x: Array) -> tuple[NDArray[np.int8], Array]:
     return codes.astype(np.int8), scale
 
 
-def int8_blocks(x: Array) -> Array:
+def int8_blocks(x: Array, n_outliers: int = 0) -> Array:
     """x rounded to int8 codes with one scale for each 32 columns: round(x · 127 / max) · (max / 127).
 
-    x: (T, K).   → (T, K), of x's type.   Exactness: scale and code round in x's type; ties go to the even code.
-    Source: llama.cpp ggml-quants.c, quantize_row_q8_0 (which keeps the scale in half precision; here it isn't)"""
+    x: (T, K).   n_outliers: of each token, the elements largest in magnitude, the first of equals, that stay as they
+    are and count as 0 in their blocks.   → (T, K), of x's type
+    Exactness: scale and code round in x's type; ties go to the even code.
+    Source: llama.cpp ggml-quants.c, quantize_row_q8_0 (which keeps the scale in half precision and no outliers)"""
     n_tokens, n_columns = x.shape
-    blocks = np.pad(x, ((0, 0), (0, -n_columns % INT8_BLOCK))).reshape(n_tokens, -1, INT8_BLOCK)
+    apart = np.argsort(-np.abs(x), axis=1, kind="stable")[:, :n_outliers]
+    rest = x.copy()
+    np.put_along_axis(rest, apart, 0, axis=1)
+    blocks = np.pad(rest, ((0, 0), (0, -n_columns % INT8_BLOCK))).reshape(n_tokens, -1, INT8_BLOCK)
     largest = np.abs(blocks).max(axis=-1, keepdims=True)
     inverse = x.dtype.type(LARGEST_CODE) / np.where(largest > 0, largest, 1)
     y: Array = nearest(blocks * inverse) * (largest / x.dtype.type(LARGEST_CODE))
-    return y.reshape(n_tokens, -1)[:, :n_columns]
+    y = y.reshape(n_tokens, -1)[:, :n_columns]
+    np.put_along_axis(y, apart, np.take_along_axis(x, apart, axis=1), axis=1)
+    return y
 
 
 def nearest(x: Array) -> Array:

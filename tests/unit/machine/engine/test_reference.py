@@ -156,6 +156,18 @@ def test_blocks_of_activations_have_their_own_scale() -> None:
         assert error.max() > 0.1 * step.min()
 
 
+def test_outliers_stay_and_leave_their_blocks_scale_to_the_rest() -> None:
+    x = np.full((1, 64), 1.0, np.float32)
+    x[0, 5], x[0, 6], x[0, 40], x[0, 41] = 1000.3, 0.013, -50.7, 50.7
+    two = reference.int8_blocks(x, 2)
+    # The first of the equals at 40 and 41 goes; the other then sets the scale of its block.
+    assert (two[0, 5], two[0, 40], two[0, 41]) == (np.float32(1000.3), np.float32(-50.7), np.float32(50.7))
+    assert two[0, 6] == np.float32(2) * (np.float32(1) / np.float32(127))
+    assert two[0, 50] == pytest.approx(50.7 / 127 * 3)
+    assert reference.int8_blocks(x, 0)[0, 6] == 0
+    assert x[0, 5] == np.float32(1000.3), "the input stays"
+
+
 @pytest.mark.parametrize("where", ["int8_linears", "int8_head"])
 def test_int8_blocks_round_where_they_are_asked_for(where: str) -> None:
     """About a half of 1/127 at each element: between a hundredth of a percent and five percent of the logits."""
