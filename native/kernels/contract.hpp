@@ -25,7 +25,7 @@ enum class Format : int32_t {
 };
 
 constexpr int kRows = 16;   // rows of a panel
-constexpr int kOutliers = 4;
+constexpr int kOutliers = 8;
 constexpr int kBlock = 32;  // columns that share one activation scale
 
 struct MatrixView {
