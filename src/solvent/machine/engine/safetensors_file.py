@@ -32,8 +32,8 @@ SIZES = {name: size for name, (_, size) in FLOATS.items()} | {
     "U8": 1, "I8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8,
     "U64": 8, "F64": 8,
 }  # fmt: skip
-# A multiplying scale is mean |W| of the weights trained: 0.005 to 2 in known models. One stored for dividing is
-# its inverse, 10 and more for all but the largest of these; so a scale outside is read the wrong way round.
+# A scale that multiplies is mean |W| of the weights trained, and never below 1e-5, where transformers clamps it. One
+# that was stored to divide is the inverse; with a mean below 0.1 it is above 10, and so shows that it is read wrongly.
 SCALE_RANGE = (1e-5, 10.0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from solvent.errors import ModelFileError
-from solvent.machine.engine import gguf_write, quants
+from solvent.machine.engine import gguf_values, gguf_write, quants
 from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import Tensor, open_model
 
@@ -241,6 +241,21 @@ def test_q2_0_too_small_to_tell_is_asked_about(write: Write) -> None:
     """128 weights take 36 or 34 bytes, and both take 64 with padding."""
     with pytest.raises(ModelFileError, match="tensor w: a size that Q2_0 has with groups of 64 and of 128"):
         open_model(write([], [row("w", (128,), 42, 0), row("x", (8,), 0, 64)], bytes(96)))
+
+
+def test_strings_of_all_arrays_together_are_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_values, "MAX_ARRAY", 5)
+    arrays = [key(name, 9, struct.pack("<IQ", 8, 3) + 3 * text("x")) for name in "ab"]
+    assert len(open_model(write(arrays[:1], [])).metadata["a"]) == 3
+    with pytest.raises(ModelFileError, match="metadata b: 3 strings more; expected at most 5 in all"):
+        open_model(write(arrays, []))
+
+
+@pytest.mark.parametrize(("name", "lost", "said"), [("w" * 65, 0, "a long or empty name"), ("w", 1, "63 bytes")])
+def test_a_tensor_that_couldnt_be_read_back_isnt_written(tmp_path: Path, name: str, lost: int, said: str) -> None:
+    tensor = Tensor(name, "f32", (16,), np.zeros(64 - lost, np.uint8))
+    with pytest.raises(ModelFileError, match=said):
+        write_gguf(tmp_path / "a.gguf", {"general.architecture": "llama"}, [tensor])
 
 
 def test_a_string_that_isnt_utf8_is_named_when_it_is_read(write: Write) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -152,3 +154,15 @@ def test_too_few_bytes_are_refused_and_so_is_a_scale_that_is_no_number() -> None
         dequantise(tensor_of("no_such", bytes(33), (32,)))
     with pytest.raises(ModelFileError, match="scale of nan"):
         dequantise(tensor_of("i2_s", i2_s_bytes(trits(128), 32, float("nan")), (128,)))
+
+
+def test_the_pages_say_what_the_formats_are(repo: Path) -> None:
+    """The tables of both pages list every type once, with the block sizes and bits per weight that the readers use."""
+    pages = [repo / "docs" / "reference" / f"{name}.md" for name in ("quantised-blocks", "ternary-format")]
+    rows = [
+        row
+        for page in pages
+        for row in re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| ([\d.]+) \|", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert {kind: (int(weights), int(size)) for kind, weights, size, _ in rows} == TYPES and len(rows) == len(TYPES)
+    assert all(float(bits) == 8 * int(size) / int(weights) for _, weights, size, bits in rows)

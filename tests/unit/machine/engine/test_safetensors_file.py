@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from solvent.errors import ModelFileError
+from solvent.machine.engine import safetensors_file
 from solvent.machine.engine.model_file import open_model
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.tokeniser import Tokeniser
@@ -87,6 +88,10 @@ def test_half_precision_and_shards(tmp_path: Path) -> None:
     assert model.tensors["token_embd.weight"].type == "f16" and model.tensors["blk.0.attn_q.weight"].type == "bf16"
     cut_off = (tensors[Q].view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
     assert (dequantise(model.tensors["blk.0.attn_q.weight"]) == cut_off).all()
+    save_file(halves | {Q: np.ones((8, 8), np.float16)}, tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(ModelFileError, match=r"tensor .*q_proj.weight: a tensor that another file holds too"):
+        open_model(tmp_path)
+    save_file(halves, tmp_path / "model-00001-of-00002.safetensors")
     shards["model.norm.bias"] = "model-00002-of-00002.safetensors"
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), "utf-8")
     with pytest.raises(ModelFileError, match=r"tensor model.norm.bias: in no file"):
@@ -130,7 +135,7 @@ def test_packed_ternary_under_both_scale_conventions(tmp_path: Path, layer: Any,
         ({"linear_class": "bitlinear"}, [float("nan")], "weights of ±nan"),
         ({"linear_class": "autobitlinear"}, [-0.5], "weights of ±-0.5"),
         ({"linear_class": "other"}, [0.5], "linear_class: 'other'"),
-        ({"quant_method": "gptq"}, [0.5], "quant_method: 'gptq'"),
+        ({"quant_method": "gptq"}, [0.5], "quant_method: 'gptq'; expected \"bitnet\", since there are packed"),
         ({}, [0.5, 0.5], r"q_proj.weight_scale: missing, or no single float"),
         ({}, None, r"q_proj.weight_scale: missing, or no single float"),
     ],
@@ -141,6 +146,16 @@ def test_a_scale_read_the_wrong_way_round_is_seen(tmp_path: Path, changed: Any, 
         tensors[f"{Q}_scale"] = np.array(scale, np.float32)
     with pytest.raises(ModelFileError, match=said):
         open_model(made(tmp_path, tensors, quantization_config={**TERNARY, **changed}))
+
+
+def test_packed_weights_have_two_dimensions_and_names_one_meaning(tmp_path: Path) -> None:
+    tensors = arrays() | {Q: np.ones(16, np.uint8), f"{Q}_scale": np.ones(1, np.float32)}
+    with pytest.raises(ModelFileError, match=r"q_proj.weight: shape \(16,\) in U8"):
+        open_model(made(tmp_path, tensors, quantization_config=TERNARY))
+    norms = ("attn_sub_norm", "inner_attn_ln")
+    twice = arrays() | {f"model.layers.0.self_attn.{name}.weight": np.ones(8, np.float32) for name in norms}
+    with pytest.raises(ModelFileError, match=r"a second blk.0.attn_sub_norm.weight"):
+        open_model(made(tmp_path, twice))
 
 
 def test_a_master_copy_is_refused(tmp_path: Path) -> None:
@@ -258,6 +273,13 @@ def test_a_lie_in_a_header_is_named(tmp_path: Path, content: bytes, said: str) -
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelFileError, match=said):
         open_model(tmp_path)
+
+
+def test_more_tensors_than_any_model_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made(tmp_path, arrays())
+    monkeypatch.setattr(safetensors_file, "MAX_TENSORS", len(arrays()) - 1)
+    with pytest.raises(ModelFileError, match="header: 12 tensors; expected at most 11"):
+        open_model(folder)
 
 
 def test_what_isnt_there_is_said(tmp_path: Path) -> None:
