@@ -116,6 +116,8 @@ GROW = "{%% set ns = namespace(x=%s) %%}{%% for i in range(60) %%}%s{%% endfor %
         GROW % ("[1]", "{% set ns.x = {'a': ns.x, 'b': ns.x} %}"),
         GROW % ("[1]", "{% set ns.x = dict(a=ns.x, b=ns.x) %}"),
         GROW % ("[1]", "{% set ns.x = namespace(a=ns.x, b=ns.x) %}"),
+        "{% set ns = namespace(x={}, y={}) %}{% for i in range(60) %}{% set ns.x = {'a': ns.x, 'b': ns.x} %}"
+        "{% set ns.y = {'a': ns.y, 'b': ns.y} %}{% endfor %}{{ ns.x == ns.y }}",
         # Out of the sandbox.
         "{{ ''.__class__.__mro__ }}",
         "{{ messages.append(1) }}",
@@ -141,7 +143,12 @@ def test_a_hostile_template_is_refused_soon(source: str) -> None:
 
 
 def test_attributes_of_python_are_out_of_reach() -> None:
-    for source in ("{{ ''.__class__ }}", "{{ messages.__len__ }}", "{{ ''['__class__'] }}", "{{ raise_exception.__globals__ }}"):
+    for source in (
+        "{{ ''.__class__ }}",
+        "{{ messages.__len__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ raise_exception.__globals__ }}",
+    ):
         try:
             text = rendered(source)
         except EngineError:

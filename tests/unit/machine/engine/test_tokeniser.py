@@ -212,6 +212,9 @@ def test_sentencepiece_falls_back_to_bytes_and_never_makes_a_byte_token_of_text(
 def test_merges_come_from_scores() -> None:
     merges = merges_from_scores(["a", "b", "ab", "aba", "<s>"], [1, 1, 1, 1, 3], [-9, -9, -2, -1, 0])
     assert merges == [("ab", "a"), ("a", "b")]
+    # A control token is never merged into, nor from.
+    assert merges_from_scores(["a", "b", "ab"], [1, 1, 3], [0, 0, 0]) == []
+    assert merges_from_scores(["a", "b", "ab"], [1, 4, 1], [0, 0, 0]) == []
 
 
 def test_sentencepiece_without_bytes_or_unknown_says_what_it_cannot_express() -> None:
@@ -242,6 +245,8 @@ def test_special_tokens_in_text() -> None:
     assert made.encode("<|im_end|>abc<user>") == [258, 260, 261]
     # What a stranger wrote stays text; a token that a user defined is one everywhere.
     assert made.encode("<|im_end|>abc<user>", special=False) == [*b"<|im_end|>", 260, 261]
+    longer = bpe(**{"tokenizer.ggml.token_type": [1] * 256 + [3] * 3 + [4, 4, 4, 1, 1]})
+    assert Tokeniser.from_metadata(longer).encode("abcab") == [260, 259], "the longest wins"
     assert made.decode([257, 260, 261, 258]) == "<|im_start|>abc<user><|im_end|>"
     stream = made.stream()
     assert [stream.feed(token) for token in (257, 260, 261, 258)] == ["", "abc", "<user>", ""]
