@@ -1,0 +1,30 @@
+"""A model's card for a terminal: a line for each part, then the limit and the share of it that was reached.
+
+It takes the card's document. What it doesn't do: measure, or print. Enter at `card_lines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
+    """The card, line by line; MB and GB are powers of ten."""
+    depth = card["depth"]
+    after = f", after {depth:,} tokens of context" if depth else ""
+    yield f"{card['model']} ({card['family']}), {card['kernel']} kernels, {card['threads']} thread(s){after}"
+    yield ""
+    yield f"{'one decoded token':<24}{'MB':>10}{'share':>8}{'M operations':>15}"
+    total = card["bytes_per_token"]
+    for part in card["parts"]:
+        share = part["bytes"] / total
+        yield f"  {part['name']:<22}{part['bytes'] / 1e6:>10.2f}{share:>8.1%}{part['operations'] / 1e6:>15.1f}"
+    yield f"  {'all':<22}{total / 1e6:>10.2f}{'':>8}{card['operations_per_token'] / 1e6:>15.1f}"
+    yield ""
+    bandwidth = card["bandwidth_bytes_per_s"] / 1e9
+    limit, decode = card["limit_tok_per_s"], card["decode_tok_per_s"]
+    low, high = card["decode_tok_per_s_low"], card["decode_tok_per_s_high"]
+    yield f"memory reads {bandwidth:.1f} GB/s over as many bytes: at most {limit:,.0f} tok/s"
+    yield f"measured     {decode:,.0f} tok/s ({low:,.0f} to {high:,.0f}): {card['share_of_limit']:.0%} of the limit"
+    yield f"each token of context adds {card['cache_bytes_per_token_of_context'] / 1e3:.1f} kB to the cache"
