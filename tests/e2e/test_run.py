@@ -107,7 +107,7 @@ def test_a_prompt_from_standard_input(
         (["STORIES", "x", "--stop", ""], "stop"),
         (["STORIES", "x", "--logprobs", "101"], "logprobs: 101; expected 0 to 100"),
         (["STORIES", "x", "--seed", "-1"], "seed: -1"),
-        (["STORIES", "a\udcff"], "half of a surrogate pair"),
+        (["STORIES", "a\udcff"], "prompt: no Unicode at character 1"),
         (["README", "x"], "a file that starts with"),
     ],
 )
@@ -123,6 +123,16 @@ def test_wrong_input_is_one_line(
 def test_threads_are_checked(stories: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", stories, "x", "--threads", "0"]) == 2
     assert "threads: 0; expected 1 to" in capsys.readouterr().err
+
+
+def test_an_output_that_knows_no_such_character_gets_an_escape(
+    stories: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", plain)
+    # A hot draw says things like ’ and —.
+    assert main(["run", stories, "“Oh no,” said", "--max-tokens", "60", "--temperature", "3", "--seed", "4"]) == 0
+    assert isinstance(plain.buffer, io.BytesIO) and b"\\u" in plain.buffer.getvalue()
 
 
 def test_what_a_terminal_would_obey_is_shown() -> None:

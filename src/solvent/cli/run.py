@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +50,9 @@ def command(
     from solvent.machine.engine.reply import Reply
 
     text = _prompt(prompt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no emoji gets an escape, not an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     settings = Settings.of(
         max_tokens=max_tokens,
         temperature=temperature,

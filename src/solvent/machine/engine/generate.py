@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # "stop": an end token or a stop string; "length": max_tokens; "context": the context is full.
 FinishReason = Literal["stop", "length", "context"]
-# A prompt is read in pieces, so that Ctrl-C need not wait for all of a long one.
-PREFILL_TOKENS = 512
+# A prompt is read in pieces, so that Ctrl-C need not wait for all of a long one; pieces of 256 cost 1% of the speed.
+PREFILL_TOKENS = 256
 MAX_TOP = 100
 
 

@@ -24,7 +24,7 @@ from solvent.machine.engine.memory import check_fits
 from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.reply import Reply, record
-from solvent.machine.engine.tokeniser import Tokeniser
+from solvent.machine.engine.tokeniser import Tokeniser, check_text
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -143,6 +143,7 @@ class LanguageModel:
         """The prompt as the user's first message of a chat, or as it is; None chats where the file has a template.
 
         Raises: EngineError (a chat without a template; as chat_tokens)"""
+        check_text(prompt, "prompt")
         if chat is None:
             chat = self.template is not None
         if chat and not prompt.strip():

@@ -56,12 +56,7 @@ class Tokeniser:
         special: `<|im_end|>` in the text becomes that one token; False takes it as the characters that it is made of,
         which is right for text that a stranger wrote.
         Raises: EngineError (half of a surrogate pair; a byte or character that the vocabulary can't express)."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise EngineError(
-                "text", f"half of a surrogate pair at character {error.start}", "Unicode text", "decode it as UTF-8"
-            ) from None
+        check_text(text)
         ids: list[int] = []
         if bos or (bos is None and self._vocabulary.add_bos):
             if self.bos is None:
@@ -146,6 +141,15 @@ class TextStream:
     def close(self) -> str:
         """What is left: U+FFFD where the stream ended inside a character, else nothing."""
         return self._decoder.decode(b"", True)
+
+
+def check_text(text: str, where: str = "text") -> None:
+    """Raises: EngineError (half of a surrogate pair, which is what bytes that aren't UTF-8 become on a command line)"""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"no Unicode at character {error.start} (half of a surrogate pair)"
+        raise EngineError(where, found, "text", "give it as UTF-8") from None
 
 
 def _alternatives(vocabulary: Vocabulary, types: Sequence[int]) -> re.Pattern[str] | None:
