@@ -87,6 +87,7 @@ def test_a_tokeniser_that_doesnt_fit_is_named(stories: Path) -> None:
         (data + b"x", "1 bytes behind token 511"),
         (data[:8] + struct.pack("<i", -1) + data[12:], "token 0: -1 bytes"),
         (data[:8] + struct.pack("<i", 1 << 30) + data[12:], "token 0: 1073741824 bytes"),
+        (data[:4000], "4000 bytes; expected 8 and more for each of 512 tokens"),
         (data[:-1] + b"\xff", "token 511: bytes .*expected UTF-8"),
     ]:
         beside.write_bytes(changed)

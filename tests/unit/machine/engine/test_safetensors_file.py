@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from solvent.errors import ModelFileError
-from solvent.machine.engine import safetensors_file
+from solvent.machine.engine import json_file, safetensors_file
 from solvent.machine.engine.model_file import open_model
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.tokeniser import Tokeniser
@@ -26,6 +26,10 @@ CONFIG: dict[str, Any] = {
     "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
 }  # fmt: skip
 TERNARY = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}
+ROPE: dict[str, Any] = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192, "rope_theta": 500000.0,
+}  # fmt: skip
 Q = "model.layers.0.self_attn.q_proj.weight"
 
 
@@ -175,6 +179,11 @@ def test_a_master_copy_is_refused(tmp_path: Path) -> None:
         ({"rms_norm_eps": float("nan")}, "config.json: rms_norm_eps: nan"),
         ({"rope_parameters": []}, r"config.json: rope_parameters: \[\]"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "rope_parameters: factor: missing"),
+        ({"rope_parameters": ROPE | {"factor": 0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
+        ({"rope_parameters": ROPE | {"low_freq_factor": 4.0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
+        ({"rope_parameters": ROPE, "head_dim": 1 << 30}, "rope_parameters: .*expected 0 < low_freq_factor"),
+        ({"model_type": 1}, "model_type: 1; expected text"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings: 1; expected true or false"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quant_method: 'gptq'; expected \"bitnet\", or no"),
     ],
 )
@@ -207,11 +216,7 @@ def test_tied_qwen_bitnet_and_llama_3(tmp_path: Path) -> None:
 
 def test_long_contexts_of_llama_3_get_their_factors(tmp_path: Path) -> None:
     """Head size 8, base 500,000: wavelengths 2π·base^(i/4), by Llama 3.1's numbers, and what transformers computes."""
-    rope = {
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192, "rope_theta": 500000.0,
-    }  # fmt: skip
-    model = open_model(made(tmp_path, arrays(), rope_parameters=rope, head_dim=8))
+    model = open_model(made(tmp_path, arrays(), rope_parameters=ROPE, head_dim=8))
     factors = dequantise(model.tensors["rope_freqs.weight"])
     # Wavelengths 6.28, 167.1, 4442.9, 118142: below 8192/4, below it, between (s = 0.2813), above 8192.
     smooth = (8192 / (2 * np.pi * 500000**0.5) - 1) / 3
@@ -219,7 +224,7 @@ def test_long_contexts_of_llama_3_get_their_factors(tmp_path: Path) -> None:
     # One rounding to float32.
     assert np.allclose(factors, expected, rtol=2**-24, atol=0)
     assert not np.allclose(factors, np.array(expected) * (1 + 2**-22), rtol=2**-24, atol=0)
-    older = {**rope, "type": "llama3"}
+    older = {**ROPE, "type": "llama3"}
     theta = older.pop("rope_theta")
     del older["rope_type"]
     same = open_model(made(tmp_path, arrays(), rope_scaling=older, rope_theta=theta, head_dim=8))
@@ -343,6 +348,18 @@ def test_a_sentencepiece_tokeniser_merges_in_the_same_order(tmp_path: Path) -> N
     assert metadata["tokenizer.ggml.add_bos_token"] is True and metadata["tokenizer.ggml.add_space_prefix"] is True
     assert metadata["tokenizer.ggml.token_type"][[0, 1, 3, 10]].tolist() == [2, 3, 1, 6]
     assert Tokeniser.from_metadata(metadata).encode("abc") == [1, 9, 6]
+
+
+def test_a_merge_must_make_a_token(tmp_path: Path) -> None:
+    model = {"type": "BPE", "byte_fallback": True, "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}
+    with pytest.raises(ModelFileError, match=r"merges\[0\]: 'a b'; expected a merge that makes a token"):
+        open_model(with_tokeniser(tmp_path, {"model": model}))
+
+
+def test_a_file_too_large_to_be_a_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_file, "MAX_BYTES", 10)
+    with pytest.raises(ModelFileError, match=r"config.json: \d+ bytes; expected at most 10"):
+        open_model(made(tmp_path, arrays()))
 
 
 @pytest.mark.parametrize(
