@@ -67,7 +67,7 @@ class FakeModel:
 
 
 def tokeniser(n_vocab: int = 259) -> Tokeniser:
-    """Token b is byte b; 256 <|endoftext|> ends a reply, 257 <|im_start|>, 258 <|im_end|> ends one too."""
+    """Token b is byte b; 256 <|endoftext|>, 257 <|im_start|> and 258 <|im_end|> end a reply."""
     return Tokeniser.from_metadata(engine_models.tokeniser_metadata(n_vocab))
 
 

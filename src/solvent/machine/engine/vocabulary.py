@@ -127,7 +127,8 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
         _token(metadata, f"{KEY}{name}_token_id", len(tokens)) for name in ("bos", "eos", "unknown", "eot", "eom")
     )
     common: dict[str, Any] = {"tokens": tokens, "types": types, "ids": ids, "bos": bos, "eos": eos}
-    common["stop_ids"] = frozenset({eos, eot, eom} - {None}) | {ids[text] for text in _ENDS.split() if text in ids}
+    # Where a model opens a text, the one before has ended (llama2.c's stories do it so).
+    common["stop_ids"] = frozenset({bos, eos, eot, eom} - {None}) | {ids[text] for text in _ENDS.split() if text in ids}
     add_bos = metadata.get(KEY + "add_bos_token")
     if model == "gpt2":
         return _bpe(metadata, add_bos, common)

@@ -165,8 +165,8 @@ def test_smollm2_says_which_byte_it_lacks() -> None:
 def test_smollm2_ends() -> None:
     made = smollm2()
     assert (made.bos, made.eos, made.n_vocab) == (1, 2, 49152)
-    # The file names <|im_end|> alone; <|endoftext|> ends a reply too.
-    assert made.stop_ids == {0, 2}
+    # The file names <|im_end|> alone; <|endoftext|> ends a reply too, and so does the opening of another message.
+    assert made.stop_ids == {0, 1, 2}
 
 
 def spm_by_definition(text: str, metadata: dict[str, Any]) -> list[int]:
