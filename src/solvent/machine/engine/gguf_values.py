@@ -37,7 +37,7 @@ class Strings(Sequence[str]):
     __slots__ = ("_data", "_starts", "_where")
 
     def __init__(self, data: Bytes, starts: array[int], where: str) -> None:
-        self._data = memoryview(data)
+        self._data = data.data
         self._starts = starts
         self._where = where
 
@@ -74,7 +74,7 @@ class Cursor:
 
     def __init__(self, path: str, data: Bytes) -> None:
         self.path, self.data, self.at = path, data, 0
-        self._view = memoryview(data)
+        self._view = data.data
         self.size = len(data)
         self._n_strings_left = MAX_ARRAY
 
