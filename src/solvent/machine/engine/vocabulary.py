@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Literal
 
 from solvent.errors import EngineError, ModelFileError
@@ -108,8 +109,8 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     Raises: ModelFileError (a key that is missing, malformed or contradicts another; a kind of vocabulary or of
     pre-tokeniser that isn't known here, by its name)."""
     model = metadata.get(KEY + "model")
-    if model not in ("gpt2", "llama"):
-        found = "missing" if model is None else repr(model)
+    if not isinstance(model, str) or model not in ("gpt2", "llama"):
+        found = "missing" if model is None else shortened(model)
         raise ModelFileError(KEY + "model", found, "gpt2 (byte-level BPE) or llama (SentencePiece BPE)")
     tokens = [text or f"[EMPTY_{i}]" for i, text in enumerate(_texts(metadata, KEY + "tokens"))]
     if model == "llama":
@@ -129,7 +130,7 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     common: dict[str, Any] = {"tokens": tokens, "types": types, "ids": ids, "bos": bos, "eos": eos}
     # Where a model opens a text, the one before has ended (llama2.c's stories do it so).
     common["stop_ids"] = frozenset({bos, eos, eot, eom} - {None}) | {ids[text] for text in _ENDS.split() if text in ids}
-    add_bos = metadata.get(KEY + "add_bos_token")
+    add_bos = _flag(metadata, KEY + "add_bos_token")
     if model == "gpt2":
         return _bpe(metadata, add_bos, common)
     scores = _numbers(metadata, KEY + "scores", len(tokens))
@@ -140,15 +141,15 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     return Vocabulary(
         kind="spm",
         merges=merges_from_scores(tokens, types, scores),
-        space_prefix=bool(metadata.get(KEY + "add_space_prefix", True)),
-        add_bos=bos is not None and (True if add_bos is None else bool(add_bos)),
+        space_prefix=_flag(metadata, KEY + "add_space_prefix") is not False,
+        add_bos=bos is not None and add_bos is not False,
         unknown=unknown,
         missing_bytes=frozenset(range(256)) - present,
         **common,
     )
 
 
-def _bpe(metadata: Mapping[str, Any], add_bos: Any, common: dict[str, Any]) -> Vocabulary:
+def _bpe(metadata: Mapping[str, Any], add_bos: bool | None, common: dict[str, Any]) -> Vocabulary:
     name = metadata.get(KEY + "pre")
     known = pretokenisers()
     if name is None and "<|begin_of_text|>" in common["ids"]:
@@ -157,7 +158,7 @@ def _bpe(metadata: Mapping[str, Any], add_bos: Any, common: dict[str, Any]) -> V
     if not isinstance(name, str) or name not in known:
         raise ModelFileError(
             KEY + "pre",
-            "missing" if name is None else repr(name),
+            "missing" if name is None else shortened(name),
             "one of " + ", ".join(known),
             "without the right one, text is cut into the wrong tokens: convert the model again with a newer converter",
         )
@@ -238,7 +239,7 @@ def _numbers(metadata: Mapping[str, Any], key: str, n: int, default: list[int] |
     if value is None:
         raise ModelFileError(key, "missing", f"{n} numbers, one a token")
     if not hasattr(value, "__len__") or isinstance(value, str) or len(value) != n:
-        found = f"{len(value)} values" if hasattr(value, "__len__") else repr(value)
+        found = f"{len(value)} values" if hasattr(value, "__len__") else shortened(value)
         raise ModelFileError(key, found, f"{n} numbers, one a token")
     numbers = value.tolist() if hasattr(value, "tolist") else list(value)
     if not all(isinstance(number, int | float) and number == number for number in numbers):
@@ -246,10 +247,17 @@ def _numbers(metadata: Mapping[str, Any], key: str, n: int, default: list[int] |
     return numbers
 
 
+def _flag(metadata: Mapping[str, Any], key: str) -> bool | None:
+    value = metadata.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ModelFileError(key, shortened(value), "true or false")
+    return value
+
+
 def _token(metadata: Mapping[str, Any], key: str, n: int) -> int | None:
     value = metadata.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < n:
-        raise ModelFileError(key, repr(value), f"a token, 0 to {n - 1}")
+        raise ModelFileError(key, shortened(value), f"a token, 0 to {n - 1}")
     return value

@@ -19,7 +19,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvent.errors import EngineError, ModelFileError
+from solvent.errors import EngineError, ModelFileError, SolventError
 from solvent.machine.engine.find import find
 from solvent.machine.engine.gguf import read_gguf
 from solvent.machine.engine.model_file import map_file
@@ -349,6 +349,26 @@ def test_a_huge_piece_and_too_many_special_tokens_are_refused() -> None:
     many = [f"<{i}>" for i in range(20_001)]
     with pytest.raises(ModelFileError, match="20001 special tokens"):
         Tokeniser.from_metadata(bpe(**{"tokenizer.ggml.tokens": many, "tokenizer.ggml.token_type": [3] * len(many)}))
+
+
+KEYS = ["model", "pre", "tokens", "token_type", "merges", "scores", "bos_token_id", "eos_token_id", "add_bos_token",
+        "add_space_prefix", "unknown_token_id"]  # fmt: skip
+values = (
+    st.none() | st.booleans() | st.integers(-3, 600) | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
+    | st.lists(st.text(max_size=4) | st.integers(-9, 9) | st.none() | st.floats(), max_size=6)
+    | st.lists(st.text("ab ", max_size=3), min_size=264, max_size=264)
+    | st.sampled_from([np.zeros(264, np.int32), np.full(512, np.nan), np.ones((2, 2)), {"a": 1}, ["llama"], "llama"])
+)  # fmt: skip
+
+
+@given(st.booleans(), st.dictionaries(st.sampled_from(KEYS), values, min_size=1, max_size=3))
+def test_any_metadata_make_a_tokeniser_or_a_clear_error(spm: bool, changes: dict[str, Any]) -> None:
+    metadata = {**(tok512() if spm else bpe()), **{f"tokenizer.ggml.{key}": value for key, value in changes.items()}}
+    try:
+        made = Tokeniser.from_metadata(metadata)
+        assert isinstance(made.decode(made.encode("ab <|im_end|> c")), str)
+    except SolventError as error:
+        assert "\n" not in str(error) and len(str(error)) < 400
 
 
 def test_text_that_is_no_unicode_and_tokens_outside_are_errors() -> None:
