@@ -149,9 +149,10 @@ def test_smollm2_starts_quickly() -> None:
     metadata = smollm2_metadata()
     best_s = 9.0
     for _ in range(3):
-        start_s = time.perf_counter()
+        # Of this thread, which does all the work: other programs don't count.
+        start_s = time.thread_time()
         Tokeniser.from_metadata(metadata)
-        best_s = min(best_s, time.perf_counter() - start_s)
+        best_s = min(best_s, time.thread_time() - start_s)
     assert best_s < 0.25
 
 
