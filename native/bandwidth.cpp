@@ -26,7 +26,7 @@ uint64_t read_words(const uint8_t* p, size_t n) {
 }  // namespace
 
 double read_bandwidth(size_t bytes, int n_threads, int n_passes) {
-    Pages pages(bytes);
+    Pages pages(bytes, true);
     std::memset(pages.data(), 1, pages.bytes());
     Team team(n_threads);
     const size_t share = pages.bytes() / static_cast<size_t>(n_threads) / 64 * 64;

@@ -141,7 +141,7 @@ class Decoder {
         std::atomic<int> next{0};
     };
     std::vector<Counter> counters_;
-    std::vector<int> candidates_;
+    std::vector<int32_t> candidates_;
     std::vector<float> rescored_;
     int n_rescored_ = 0;
 };

@@ -2,9 +2,9 @@
 // from the file's own bytes, bit for bit as the whole head would compute them.
 // How far an estimate may be off: residual · |x̂| / √K is the standard deviation of row·x̂ − codes·x̂ if rounding errors
 // are independent of the direction of x̂, and likewise length · |x − x̂| / √K for rounding x itself to x̂; a row is
-// looked at again if it could win with both off by kDeviations of them. At 8 a normal variable strays less than once in
-// 10¹⁵; the largest seen was 5.1 (docs/explanation/experiments.md). Cauchy and Schwarz would prove it, but their bound
-// is √K = 24 deviations and leaves all rows in.
+// looked at again unless it falls short of another by more than kDeviations of each of the two: 8 deviations of their
+// difference, which a normal variable exceeds less than once in 10¹⁵; the largest error of one row seen was 5.1 (see
+// docs/explanation/experiments.md). Cauchy and Schwarz would prove it, but their bound is √K = 24 and leaves all rows in.
 #include <algorithm>
 #include <cmath>
 
@@ -14,7 +14,9 @@ namespace solvent {
 
 namespace {
 
-constexpr double kDeviations = 8.0;
+constexpr double kDeviations = 5.66;  // 8 / √2
+
+constexpr size_t kRowsAhead = 4;
 
 }  // namespace
 
@@ -34,15 +36,10 @@ void Decoder::choose_candidates(const Activations& x) {
     const double deviations = kDeviations / std::sqrt(static_cast<double>(config.width));
     const float by_residual = static_cast<float>(deviations * std::sqrt(length));
     const float by_length = static_cast<float>(deviations * std::sqrt(lost) + slack * (std::sqrt(length) + std::sqrt(lost)));
-    const float* approximate = logits_16_.data();
-    const auto margin = [&](int r) {
-        return screen_residual[static_cast<size_t>(r)] * by_residual + screen_length[static_cast<size_t>(r)] * by_length;
-    };
-    float floor = -INFINITY;
-    for (int r = 0; r < config.n_vocab; ++r) floor = std::max(floor, approximate[r] - margin(r));
-    candidates_.clear();
-    for (int r = 0; r < config.n_vocab; ++r)
-        if (!(approximate[r] + margin(r) < floor)) candidates_.push_back(r);
+    const float floor = kernels_->screen_floor(logits_16_.data(), screen_residual.data(), screen_length.data(), by_residual, by_length, config.n_vocab);
+    candidates_.resize(static_cast<size_t>(config.n_vocab));
+    candidates_.resize(static_cast<size_t>(kernels_->screen_rows(logits_16_.data(), screen_residual.data(), screen_length.data(),
+                                                                 by_residual, by_length, floor, config.n_vocab, candidates_.data())));
     rescored_.resize(candidates_.size());
 }
 
@@ -51,6 +48,10 @@ void Decoder::rescore(int thread, const Activations& x) {
     const size_t row_bytes = file_bytes(*head->file.type, 1, head->file.n_cols);
     for (size_t i = n * static_cast<size_t>(thread) / n_threads; i < n * (static_cast<size_t>(thread) + 1) / n_threads; ++i) {
         const uint8_t* row = head->file.data + static_cast<size_t>(candidates_[i]) * row_bytes;
+        if (i + kRowsAhead < n) {
+            const uint8_t* next = head->file.data + static_cast<size_t>(candidates_[i + kRowsAhead]) * row_bytes;
+            for (size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(next + line);
+        }
         rescored_[i] = kernels_->row_dot(head->view.format, row, config.width, x);
     }
 }

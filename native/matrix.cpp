@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -11,17 +12,42 @@
 
 namespace solvent {
 
-Pages::Pages(size_t bytes) : bytes_((bytes + 4095) / 4096 * 4096) {
-    void* p = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+namespace {
+
+constexpr size_t kHugePage = 2u << 20, kMapping = 32u << 20;
+
+std::shared_ptr<uint8_t> map_memory(size_t bytes, bool huge) {
+    const size_t mapped = bytes + (huge ? kHugePage : 0);
+    void* p = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
-    data_ = static_cast<uint8_t*>(p);
+    auto* start = static_cast<uint8_t*>(p);
+    if (huge) start = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(p) + kHugePage - 1) / kHugePage * kHugePage);
 #ifdef MADV_HUGEPAGE
-    if (bytes_ >= (2u << 20)) madvise(p, bytes_, MADV_HUGEPAGE);
+    if (huge) madvise(start, bytes, MADV_HUGEPAGE);
 #endif
+    return {start, [p, mapped](uint8_t*) { munmap(p, mapped); }};
 }
 
-Pages::~Pages() {
-    if (data_) munmap(data_, bytes_);
+}  // namespace
+
+Pages::Pages(size_t bytes, bool huge) : bytes_((bytes + 63) / 64 * 64) {
+    static std::mutex mutex;
+    static std::weak_ptr<uint8_t> current;
+    static size_t used = 0;
+    if (!huge || bytes_ > kMapping / 2) {
+        mapping_ = map_memory(bytes_, huge);
+        data_ = mapping_.get();
+        return;
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    mapping_ = current.lock();
+    if (!mapping_ || used + bytes_ > kMapping) {
+        mapping_ = map_memory(kMapping, true);
+        current = mapping_;
+        used = 0;
+    }
+    data_ = mapping_.get() + used;
+    used += bytes_;
 }
 
 Wants Matrix::wants() const {
@@ -106,7 +132,7 @@ std::unique_ptr<Matrix> start(const FileMatrix& file, Format format, size_t pane
 
 void allocate(Matrix& m) {
     m.bytes_per_pass = static_cast<size_t>(m.view.n_panels) * m.view.panel_bytes;
-    m.pages = std::make_unique<Pages>(m.bytes_per_pass);
+    m.pages = std::make_unique<Pages>(m.bytes_per_pass, true);
     m.view.data = m.pages->data();
 }
 

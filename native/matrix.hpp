@@ -9,17 +9,16 @@
 
 namespace solvent {
 
-// Zeroed memory by whole pages, in huge pages where the system has them.
+// Zeroed memory. Huge: in pages of 2 MiB where the system has them, several matrices to a mapping, since neither
+// address translation nor the CPU's prefetcher likes to cross small pages. Else it becomes real as it is touched.
 class Pages {
   public:
-    explicit Pages(size_t bytes);
-    ~Pages();
-    Pages(const Pages&) = delete;
-    Pages& operator=(const Pages&) = delete;
+    explicit Pages(size_t bytes, bool huge);
     uint8_t* data() const { return data_; }
     size_t bytes() const { return bytes_; }
 
   private:
+    std::shared_ptr<uint8_t> mapping_;  // shared by what lies in it
     uint8_t* data_ = nullptr;
     size_t bytes_ = 0;
 };

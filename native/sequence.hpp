@@ -18,7 +18,7 @@ class Sequence {
           v_stride_((shape.head_size + 15) / 16 * 16),
           k_head_(static_cast<size_t>(context_16_) * shape.head_size),
           v_head_(static_cast<size_t>(context_16_) * v_stride_),
-          pages_((k_head_ + v_head_) * shape.n_kv_heads * shape.n_layers * 2) {}
+          pages_((k_head_ + v_head_) * shape.n_kv_heads * shape.n_layers * 2, false) {}
 
     int n_tokens = 0;
 

@@ -12,6 +12,9 @@ inline void score_blocks(const CacheView& c, const Attending& a, int row, int be
     const uint16_t* k = c.k + static_cast<size_t>(begin / 16) * block;
     const float* q = a.q + static_cast<size_t>(row) * a.q_stride;
     for (int i = 0; i < c.head_size; ++i) {
+        // The next blocks, while these are multiplied.
+        __builtin_prefetch(k + N * block + static_cast<size_t>(i) * 16 * N, 0, 3);
+        if constexpr (N > 2) __builtin_prefetch(k + N * block + static_cast<size_t>(i) * 16 * N + 32, 0, 3);
         F key[N];
         for (int n = 0; n < N; ++n) key[n] = f_load_half(k + n * block + static_cast<size_t>(i) * 16);
         for (int r = 0; r < R; ++r) {

@@ -110,6 +110,11 @@ struct Kernels {
     // One more chunk of keys [begin, end), begin a multiple of 16, at most kKeyChunk of them.
     void (*attend)(const CacheView& cache, int begin, int end, Attending& a);
     int (*argmax)(const float* x, int n);
+    // margin[r] = residual[r] · a + length[r] · b. Gives max(x − margin).
+    float (*screen_floor)(const float* x, const float* residual, const float* length, float a, float b, int n);
+    // Writes the rows where x + margin ≥ floor (or is no number) to `rows`, in order; gives how many.
+    int (*screen_rows)(const float* x, const float* residual, const float* length, float a, float b, float floor, int n,
+                       int32_t* rows);
 };
 
 // Bytes of scratch that gemm needs for a matrix of n_cols columns and n tokens.
@@ -122,6 +127,7 @@ const Kernels& kernels_scalar();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx_vnni();
 const Kernels& kernels_avx512_vnni();
+const Kernels& kernels_amx_int8();
 const Kernels& kernels_asimd();
 const Kernels& kernels_asimddp();
 

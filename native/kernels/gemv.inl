@@ -3,15 +3,26 @@
 
 namespace solvent { namespace {
 
+// How far ahead codes are fetched into the second-level cache. The CPU's own prefetcher starts anew with every matrix
+// and stops at pages: SmolLM2's layers ran at 15 GB/s without, 25 at 2 KiB, 26 at 4 KiB, 32 at 8 to 16 KiB, of 34.
+constexpr int kAhead = 12'288;
+
+template <int bytes>
+inline void fetch_ahead(const uint8_t* p) {
+    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(p + kAhead + line, 0, 2);
+}
+
 template <Format format>
 inline void gemv_blocks(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
     using P = Panel<format>;
     constexpr int per_half = 8 / P::halves;
+    constexpr int bytes = P::block_bytes + (P::halves + P::has_min) * P::scale_bytes;
     for (int panel = begin; panel < end; ++panel) {
         const PanelParts<format> parts(w, panel);
         const uint8_t *codes = parts.codes, *scales = parts.scales, *minima = parts.minima;
         F acc = outliers_dot(x.outlier_at, x.outlier, parts);
         for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
+            fetch_ahead<bytes>(parts.codes + static_cast<size_t>(b) * bytes);
             const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
             const F d = f_set1(x.d[b]);
             for (int half = 0; half < P::halves; ++half, scales += P::scale_bytes) {
@@ -47,6 +58,7 @@ inline void gemv_t2(const MatrixView& w, int begin, int end, const Activations& 
         I acc[4] = {i_set1(-x.sum[0]), i_zero(), i_zero(), i_zero()};
         const int8_t* q = x.q;
         for (int u = 0; u < 2 * w.n_blocks; ++u, codes += 64, q += 16) {
+            fetch_ahead<64>(codes);
             const B packed = b_load(codes);
             acc[0] = dot_u7(acc[0], b_and(packed, 3), q);
             acc[1] = dot_u7(acc[1], b_and(b_shift<2>(packed), 3), q + 4);
@@ -65,6 +77,7 @@ inline void gemv_t2g(const MatrixView& w, int begin, int end, const Activations&
         const uint8_t* codes = parts.codes;
         F acc = outliers_dot(x.outlier_at, x.outlier, parts);
         for (int b = 0; b < w.n_blocks; ++b, codes += 128) {
+            fetch_ahead<128>(codes);
             const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
             I even = i_set1(-x.sum[b]), odd = i_zero();
 #pragma GCC unroll 8

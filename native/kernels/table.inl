@@ -1,5 +1,6 @@
 // All operations of one instruction set. The includer has included its lanes; it defines SOLVENT_TABLE and
-// SOLVENT_NAME, the function that gives its table and the word that lscpu prints.
+// SOLVENT_NAME, the function that gives its table and the word that lscpu prints. Where it also includes tiles, it
+// defines SOLVENT_TILES: products of many tokens then run on those.
 #include "../half.hpp"
 #include "contract.hpp"
 
@@ -19,12 +20,19 @@ struct Count {
 #include "rows.inl"
 #include "gemv.inl"
 #include "gemm.inl"
+#if defined(SOLVENT_TILES)
+#include "gemm_amx_int8.inl"
+#define SOLVENT_GEMM tiled_gemm
+#else
+#define SOLVENT_GEMM gemm
+#endif
 
 namespace solvent {
 
 const Kernels& SOLVENT_TABLE() {
-    static constexpr Kernels table = {SOLVENT_NAME, gemv, gemm, row_dot, rms_norm, add, quantise_blocks, quantise_token,
-                                      silu_mul, relu2_mul, rope, store_half, attend, argmax};
+    static constexpr Kernels table = {SOLVENT_NAME, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
+                                      silu_mul, relu2_mul, rope, store_half, attend, argmax,
+                                      screen_floor, screen_rows};
     return table;
 }
 
