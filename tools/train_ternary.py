@@ -4,7 +4,7 @@ Same sizes, data, order of batches and number of steps; what differs (graph, lea
 `training.json` beside the models, with the losses along the way. Needs the extra `train` (torch), which is why it is
 a tool: nothing under src/ imports torch. One thread, fixed seeds; about eleven minutes a model on one core.
 
-  python tools/train_ternary.py TEXT OUT [--steps 1500] [--only ternary]
+  python tools/train_ternary.py TEXT OUT [--steps 1500] [--only ternary|float|control]
 
 TEXT may be a .zst. Enter at `main`. Source: arXiv:2402.17764 (BitNet b1.58); the network: tools/ternary_net.py.
 """
@@ -59,7 +59,8 @@ class Budget:
     seed: int = 1
 
 
-RECIPES = {"ternary": Recipe(6e-3, 0.1), "float": Recipe(4e-3, 0.2), "control": Recipe(4e-3, 0.2)}
+RECIPES = {"ternary": Recipe(6e-3, 0.0), "float": Recipe(4e-3, 0.2), "control": Recipe(4e-3, 0.2)}
+TWINS = ("ternary", "float")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ def main() -> None:
     tokeniser = tokeniser_of(words[: held_out_start(words)], shape.n_vocab)
     text = split_text(words, tokeniser)
     given.out.mkdir(parents=True, exist_ok=True)
-    for kind in given.only or RECIPES:
+    for kind in given.only or TWINS:
         trained = train(shape, text, budget, kind, RECIPES[kind])
         if kind != "control":
             # The control has no name in GGUF: BitNet's graph with float weights; only its loss is kept.
@@ -245,7 +246,7 @@ def main() -> None:
                 given.out / f"{kind}.gguf", metadata(trained.network, tokeniser, kind), tensors_of(trained.network)
             )
         note(given.out / "training.json", kind, budget, trained)
-    if all((given.out / f"{kind}.gguf").exists() for kind in ("ternary", "float")):
+    if all((given.out / f"{kind}.gguf").exists() for kind in TWINS):
         print(table(given.out, words, USD_PER_CORE_HOUR))
 
 
