@@ -1,0 +1,5 @@
+#include "../lanes/asimd.hpp"
+
+#define SOLVENT_TABLE kernels_asimd
+#define SOLVENT_NAME "asimd"
+#include "table.inl"

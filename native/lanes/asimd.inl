@@ -1,0 +1,98 @@
+// Sixteen lanes as four 128-bit registers of 64-bit ARM; the includer says how four bytes are multiplied into 32 bits.
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace solvent { namespace {
+
+constexpr int kTileTokens = 4;
+
+struct F {
+    float32x4_t part[4];
+};
+struct I {
+    int32x4_t part[4];
+};
+struct B {
+    uint8x16_t part[4];
+};
+
+#define SOLVENT_EACH(type, expression)                       \
+    type r;                                                  \
+    for (int i = 0; i < 4; ++i) r.part[i] = (expression);    \
+    return r
+
+inline F f_set1(float v) { SOLVENT_EACH(F, vdupq_n_f32(v)); }
+inline F f_load(const float* p) { SOLVENT_EACH(F, vld1q_f32(p + 4 * i)); }
+inline void f_store(float* p, F v) {
+    for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, v.part[i]);
+}
+inline F f_load_half(const uint16_t* p) { SOLVENT_EACH(F, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)))); }
+inline F f_load_bf16(const uint16_t* p) { SOLVENT_EACH(F, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16))); }
+inline void f_store_half(uint16_t* p, F v) {
+    for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(v.part[i])));
+}
+inline F f_add(F a, F b) { SOLVENT_EACH(F, vaddq_f32(a.part[i], b.part[i])); }
+inline F f_sub(F a, F b) { SOLVENT_EACH(F, vsubq_f32(a.part[i], b.part[i])); }
+inline F f_mul(F a, F b) { SOLVENT_EACH(F, vmulq_f32(a.part[i], b.part[i])); }
+inline F f_div(F a, F b) { SOLVENT_EACH(F, vdivq_f32(a.part[i], b.part[i])); }
+inline F f_fma(F a, F b, F c) { SOLVENT_EACH(F, vfmaq_f32(c.part[i], a.part[i], b.part[i])); }
+// Compared and selected: fmax would keep a NaN, and would take +0 before −0.
+inline F f_max(F a, F b) { SOLVENT_EACH(F, vbslq_f32(vcgtq_f32(a.part[i], b.part[i]), a.part[i], b.part[i])); }
+inline F f_min(F a, F b) { SOLVENT_EACH(F, vbslq_f32(vcltq_f32(a.part[i], b.part[i]), a.part[i], b.part[i])); }
+inline F f_abs(F a) { SOLVENT_EACH(F, vabsq_f32(a.part[i])); }
+inline F f_from_i(I a) { SOLVENT_EACH(F, vcvtq_f32_s32(a.part[i])); }
+// Half to even. The conversion saturates, and makes a NaN 0; what no int32 holds becomes INT32_MIN, as on x86.
+inline int32x4_t round4(float32x4_t v) {
+    const uint32x4_t fits = vcltq_f32(vabsq_f32(v), vdupq_n_f32(2147483648.0f));
+    return vbslq_s32(fits, vcvtnq_s32_f32(v), vdupq_n_s32(INT32_MIN));
+}
+inline I i_round(F a) { SOLVENT_EACH(I, round4(a.part[i])); }
+// v · 2^n for n in [-126, 127] and results that stay normal
+inline F f_scale2(F v, I n) {
+    SOLVENT_EACH(F, vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v.part[i]), vshlq_n_s32(n.part[i], 23))));
+}
+// Lanes from n on become fill.
+inline F f_first_n(F v, int n, float fill) {
+    const int32x4_t lane = {0, 1, 2, 3};
+    SOLVENT_EACH(F, vbslq_f32(vcgtq_s32(vdupq_n_s32(n - 4 * i), lane), v.part[i], vdupq_n_f32(fill)));
+}
+
+inline I i_zero() { SOLVENT_EACH(I, vdupq_n_s32(0)); }
+inline I i_set1(int32_t v) { SOLVENT_EACH(I, vdupq_n_s32(v)); }
+inline I i_load(const int32_t* p) { SOLVENT_EACH(I, vld1q_s32(p + 4 * i)); }
+inline void i_store(int32_t* p, I v) {
+    for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, v.part[i]);
+}
+inline I i_add(I a, I b) { SOLVENT_EACH(I, vaddq_s32(a.part[i], b.part[i])); }
+inline I i_sub(I a, I b) { SOLVENT_EACH(I, vsubq_s32(a.part[i], b.part[i])); }
+// The low byte of each lane.
+inline void i_store_bytes(int8_t* p, I v) {
+    const int16x8_t low = vcombine_s16(vmovn_s32(v.part[0]), vmovn_s32(v.part[1]));
+    const int16x8_t high = vcombine_s16(vmovn_s32(v.part[2]), vmovn_s32(v.part[3]));
+    vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+
+inline B b_load(const uint8_t* p) { SOLVENT_EACH(B, vld1q_u8(p + 16 * i)); }
+inline void b_store(uint8_t* p, B v) {
+    for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, v.part[i]);
+}
+inline B b_and(B a, int mask) { SOLVENT_EACH(B, vandq_u8(a.part[i], vdupq_n_u8(static_cast<uint8_t>(mask)))); }
+template <int n>
+inline B b_shift(B a) {
+    SOLVENT_EACH(B, vshrq_n_u8(a.part[i], n));
+}
+// Byte n of each lane, n = 0..3.
+inline I i_byte(B v, int n) {
+    SOLVENT_EACH(I, vreinterpretq_s32_u32(vandq_u32(vshlq_u32(vreinterpretq_u32_u8(v.part[i]), vdupq_n_s32(-8 * n)), vdupq_n_u32(255))));
+}
+
+inline int8x16_t four_bytes(const int8_t* x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+// No instruction before i8mm multiplies unsigned by signed bytes: w − 128 is signed, and Σ w·x = Σ (w − 128)·x + 128·Σx.
+inline int8x16_t less_128(uint8x16_t w) { return vreinterpretq_s8_u8(veorq_u8(w, vdupq_n_u8(0x80))); }
+
+}}  // namespace solvent::(anonymous)
