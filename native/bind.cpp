@@ -97,7 +97,7 @@ nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<con
     ActivationStore store;
     store.reserve(static_cast<size_t>(n_together), static_cast<size_t>(n_cols));
     std::vector<float> y(stride * static_cast<size_t>(n_together));
-    std::vector<uint8_t> scratch(gemm_scratch_bytes(n_together));
+    std::vector<uint8_t> scratch(gemm_scratch_bytes(n_together, n_cols));
     for (int first = 0; first < n_tokens; first += n_together) {
         const int n = std::min(n_together, n_tokens - first);
         for (int t = 0; t < n; ++t) store.take(kernels, t, x.data() + static_cast<size_t>(first + t) * n_cols, n_cols, m.wants());

@@ -73,7 +73,7 @@ void Decoder::reserve(int n_tokens) {
     gate_.assign(n * 2 * ff_16_, 0.0f);
     attended_.assign(n * q_16_, 0.0f);
     activations_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
-    for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens), 0);
+    for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens, std::max({width_16_, ff_16_, q_16_})), 0);
 }
 
 void Decoder::grow_rope(int n_tokens) {

@@ -65,24 +65,22 @@ inline void block_tokens(const Unpacked& w, int n_blocks, const Activations& x, 
         block_tile<bits, halves, has_min, offset, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
 }
 
-// y = Σ weight · outlier for every token. Outliers stand at the same columns token after token, so those are kept.
+// Tokens below which outliers' columns are looked up one by one; above, the whole panel becomes floats first.
+constexpr int kFewTokens = 16;
+
+// y = Σ weight · outlier for every token. columns: scratch for K · 16 floats.
 template <typename Parts>
-inline void start_sums(const Parts& parts, const Activations& x, int n_tokens, float* y, size_t y_stride) {
-    F kept[kOutliers];
-    int32_t kept_at[kOutliers];
-    for (int o = 0; o < kOutliers; ++o) kept_at[o] = -1;
+inline void start_sums(const Parts& parts, const Activations& x, int n_tokens, int n_cols, float* columns, float* y,
+                       size_t y_stride) {
+    if (n_tokens < kFewTokens) {
+        for (int t = 0; t < n_tokens; ++t)
+            f_store(y + t * y_stride, outliers_dot(x.outlier_at + t * kOutliers, x.outlier + t * kOutliers, parts));
+        return;
+    }
+    for (int k = 0; k < n_cols; ++k) f_store(columns + static_cast<size_t>(k) * 16, parts(k));
     for (int t = 0; t < n_tokens; ++t) {
-        const int32_t* at = x.outlier_at + t * kOutliers;
-        const float* outlier = x.outlier + t * kOutliers;
-        F acc = f_set1(0.0f);
-        for (int o = 0; o < kOutliers; ++o) {
-            if (kept_at[o] != at[o]) {
-                kept_at[o] = at[o];
-                kept[o] = parts(at[o]);
-            }
-            acc = f_fma(kept[o], f_set1(outlier[o]), acc);
-        }
-        f_store(y + t * y_stride, acc);
+        const auto column = [&](int k) { return f_load(columns + static_cast<size_t>(k) * 16); };
+        f_store(y + t * y_stride, outliers_dot(x.outlier_at + t * kOutliers, x.outlier + t * kOutliers, column));
     }
 }
 
@@ -90,6 +88,11 @@ inline Unpacked unpacked_in(uint8_t* scratch) {
     uint8_t* codes = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
     float* scales = reinterpret_cast<float*>(codes + kGemmCols * kRows);
     return {codes, scales, scales + kGemmCols / 16 * kRows};
+}
+
+// After what else lies in scratch.
+inline float* columns_in(const Unpacked& u, int n_tokens) {
+    return u.minima + kGemmCols / 16 * kRows + static_cast<size_t>(n_tokens) * kRows;
 }
 
 template <Format format>
@@ -100,7 +103,7 @@ inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activatio
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int panel = begin; panel < end; ++panel) {
         const PanelParts<format> parts(w, panel);
-        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
+        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             for (int b = 0; b < n; ++b) {
@@ -129,7 +132,7 @@ inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations&
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int panel = begin; panel < end; ++panel) {
         const GroupParts parts(w, panel);
-        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
+        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);

@@ -19,6 +19,7 @@ inline void f_store_n(float* p, F v, int n) {
     for (int i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
+#ifndef SOLVENT_OWN_REDUCTIONS
 // ((l0+l8)+(l4+l12))+… : halves are added to each other.
 inline float f_sum(F v) {
     float lane[16];
@@ -43,6 +44,7 @@ inline int32_t i_sum(I v) {
     for (int i = 0; i < 16; ++i) sum += lane[i];
     return sum;
 }
+#endif
 
 // e^x to 2 units in the last place on [−87, 88]; x outside is clamped. Range reduction by ln 2 in two parts
 // (Cody and Waite), Taylor to the 7th power: |r| ≤ ln2/2, so the rest is below (0.347)⁸/8! = 5e-9.

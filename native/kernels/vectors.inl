@@ -20,41 +20,59 @@ void add(float* x, const float* y, int n) {
     for (int i = 0; i < n; i += 16) f_store_n(x + i, f_add(f_load_n(x + i, n - i), f_load_n(y + i, n - i)), n - i);
 }
 
-// The kOutliers largest elements, the first of equals, in order of their places. largest: per block, overwritten.
-inline void find_outliers(const float* x, int n, float* largest, const Quantised& out) {
+// A block of x, its outliers taken out of it once it has been looked into.
+struct OpenBlock {
+    int index;
+    float rest[kBlock];
+    float largest() const { return f_largest(f_max(f_abs(f_load(rest)), f_abs(f_load(rest + 16)))); }
+};
+
+inline void load_block(const float* x, int n, int b, float* out) {
+    const int i = b * kBlock;
+    f_store(out, f_load_n(x + i, n - i));
+    f_store(out + 16, n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f));
+}
+
+inline void quantise_block(F low, F high, int b, const Quantised& out) {
+    const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
+    const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+    const I q_low = i_round(f_mul(low, inverse)), q_high = i_round(f_mul(high, inverse));
+    i_store_bytes(out.q + b * kBlock, q_low);
+    i_store_bytes(out.q + b * kBlock + 16, q_high);
+    out.sum[b] = i_sum(i_add(q_low, q_high));
+    out.d[b] = largest / 127.0f;
+    out.d_sum[b] = out.d[b] * static_cast<float>(out.sum[b]);
+}
+
+// Takes the kOutliers largest elements out, the first of equals, and lists them in order of their places.
+// largest: of each block, overwritten. Gives how many blocks were opened.
+inline int take_outliers(const float* x, int n, float* largest, OpenBlock* open, const Quantised& out) {
     const int n_blocks = (n + kBlock - 1) / kBlock;
+    int n_open = 0;
     for (int o = 0; o < kOutliers; ++o) {
-        int block = 0;
-        for (int b = 1; b < n_blocks; ++b) block = largest[b] > largest[block] ? b : block;
-        const int begin = block * kBlock, end = min_int(n, begin + kBlock);
-        int best = -1;
-        float most = -1.0f, next = 0.0f;
-        for (int i = begin; i < end; ++i) {
-            bool taken = false;
-            for (int p = 0; p < o; ++p) taken |= out.outlier_at[p] == i;
-            const float size = taken ? 0.0f : __builtin_fabsf(x[i]);
-            if (!taken && size > most) {
-                next = most > 0.0f ? most : 0.0f;
-                most = size;
-                best = i;
-            } else if (size > next) {
-                next = size;
-            }
+        int b = 0;
+        for (int i = 1; i < n_blocks; ++i) b = largest[i] > largest[b] ? i : b;
+        int slot = 0;
+        while (slot < n_open && open[slot].index != b) ++slot;
+        if (slot == n_open) {
+            open[n_open++].index = b;
+            load_block(x, n, b, open[slot].rest);
         }
-        largest[block] = next;
-        // Fewer elements than outliers, or no number among them: nothing is set apart.
-        out.outlier_at[o] = best < 0 ? 0 : best;
-        out.outlier[o] = best < 0 ? 0.0f : x[best];
+        float* rest = open[slot].rest;
+        int best = 0;
+        while (best < kBlock - 1 && __builtin_fabsf(rest[best]) != largest[b]) ++best;
+        int place = o;
+        const int at = b * kBlock + best;
+        for (; place > 0 && out.outlier_at[place - 1] > at; --place) {
+            out.outlier_at[place] = out.outlier_at[place - 1];
+            out.outlier[place] = out.outlier[place - 1];
+        }
+        out.outlier_at[place] = at < n ? at : 0;
+        out.outlier[place] = rest[best];
+        rest[best] = 0.0f;
+        largest[b] = open[slot].largest();
     }
-    for (int o = 1; o < kOutliers; ++o)
-        for (int p = o; p > 0 && out.outlier_at[p] < out.outlier_at[p - 1]; --p) {
-            const int32_t at = out.outlier_at[p];
-            const float value = out.outlier[p];
-            out.outlier_at[p] = out.outlier_at[p - 1];
-            out.outlier[p] = out.outlier[p - 1];
-            out.outlier_at[p - 1] = at;
-            out.outlier[p - 1] = value;
-        }
+    return n_open;
 }
 
 void quantise_blocks(const float* x, int n, const Quantised& out) {
@@ -63,29 +81,14 @@ void quantise_blocks(const float* x, int n, const Quantised& out) {
         const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
         out.d[i / kBlock] = f_largest(f_max(f_abs(low), f_abs(high)));
     }
-    find_outliers(x, n, out.d, out);
-    int next = 0;
+    OpenBlock open[kOutliers];
+    const int n_open = take_outliers(x, n, out.d, open, out);
     for (int i = 0; i < n; i += kBlock) {
-        F low = f_load_n(x + i, n - i);
-        F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
-        if (next < kOutliers && out.outlier_at[next] < i + kBlock) {
-            float rest[kBlock];
-            f_store(rest, low);
-            f_store(rest + 16, high);
-            for (; next < kOutliers && out.outlier_at[next] < i + kBlock; ++next) rest[out.outlier_at[next] - i] = 0.0f;
-            low = f_load(rest);
-            high = f_load(rest + 16);
-        }
-        const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
-        const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-        const I q_low = i_round(f_mul(low, inverse)), q_high = i_round(f_mul(high, inverse));
-        i_store_bytes(out.q + i, q_low);
-        i_store_bytes(out.q + i + 16, q_high);
-        const int b = i / kBlock;
-        out.sum[b] = i_sum(i_add(q_low, q_high));
-        out.d[b] = largest / 127.0f;
-        out.d_sum[b] = out.d[b] * static_cast<float>(out.sum[b]);
+        const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
+        quantise_block(f_load_n(x + i, n - i), high, i / kBlock, out);
     }
+    for (int slot = 0; slot < n_open; ++slot)
+        quantise_block(f_load(open[slot].rest), f_load(open[slot].rest + 16), open[slot].index, out);
 }
 
 // q = round(x · 127 / max(|x|, 1e-5)), half to even, and 1/that factor: arXiv:2402.17764 §2 as trained (BitLinear).
