@@ -111,6 +111,9 @@ nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<con
     return out;
 }
 
+// Looked at while the decoder is locked: another thread may be filling the same sequence.
+constexpr const char* kFull = "the context is full";
+
 class BoundDecoder {
   public:
     BoundDecoder(const DecoderConfig& config, const std::string& kernels, int n_threads)
@@ -156,12 +159,12 @@ class BoundDecoder {
     nb::ndarray<nb::numpy, float> extend(Sequence& sequence, Tokens tokens, int n_logits) {
         const size_t n = tokens.size();
         need(n > 0 && n_logits >= 0 && static_cast<size_t>(n_logits) <= n, "no tokens, or more logits than tokens");
-        need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), "the context is full");
         check_sequence(sequence);
         for (size_t i = 0; i < n; ++i) check_token(tokens(i));
         auto out = new_array(static_cast<size_t>(n_logits), static_cast<size_t>(decoder.config.n_vocab));
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(busy);
+        need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), kFull);
         float* to = out.data();
         std::vector<Slot> slots;
         for (size_t first = 0; first < n; first += kMaxStep) {
@@ -181,13 +184,13 @@ class BoundDecoder {
         for (size_t i = 0; i < sequences.size(); ++i) {
             need(sequences[i], "a sequence is None");
             check_sequence(*sequences[i]);
-            need(sequences[i]->n_tokens < sequences[i]->context(), "the context is full");
             check_token(tokens(i));
             for (size_t j = 0; j < i; ++j) need(sequences[i] != sequences[j], "a sequence occurs twice");
         }
         auto out = new_array(sequences.size(), static_cast<size_t>(decoder.config.n_vocab));
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(busy);
+        for (const Sequence* s : sequences) need(s->n_tokens < s->context(), kFull);
         std::vector<Slot> slots;
         for (size_t i = 0; i < sequences.size(); ++i) slots.push_back({sequences[i], tokens(i), sequences[i]->n_tokens, true});
         decoder.step(slots, out.data());
@@ -196,11 +199,11 @@ class BoundDecoder {
     }
 
     int greedy(Sequence& sequence, int token) {
-        need(sequence.n_tokens < sequence.context(), "the context is full");
         check_sequence(sequence);
         check_token(token);
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(busy);
+        need(sequence.n_tokens < sequence.context(), kFull);
         const int next = decoder.greedy({&sequence, token, sequence.n_tokens, true});
         ++sequence.n_tokens;
         return next;
@@ -240,7 +243,8 @@ class BoundDecoder {
     void check_sequence(const Sequence& s) const {
         const CacheShape& shape = s.shape();
         const DecoderConfig& c = decoder.config;
-        need(shape.n_layers == c.n_layers && shape.n_kv_heads == c.n_kv_heads && shape.head_size == c.head_size, "a sequence of another model");
+        need(shape.n_layers == c.n_layers && shape.n_kv_heads == c.n_kv_heads && shape.head_size == c.head_size && shape.context <= c.context,
+             "a sequence of another model");
     }
 
     std::mutex busy;

@@ -158,10 +158,27 @@ bool one_scale(const FileMatrix& file, RowCodes& row, float& scale) {
     return true;
 }
 
+// One scale outside the blocks is a float32, which t2g's halves don't hold. Where activations are int8 per 32, which
+// no model file asks for today, bytes with a float32 for each 16 do.
+std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file) {
+    const PanelShape s = shape_of(Format::q6_k);
+    const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
+    auto m = start(file, Format::q6_k, static_cast<size_t>(n_blocks) * (64 * s.bits + 2 * 64));
+    allocate(*m);
+    RowCodes row(file.n_cols);
+    for (int r = 0; r < file.n_rows; ++r) {
+        read_row(file, r, row);
+        for (int i = 0; i < file.n_cols; ++i) row.codes[i] = static_cast<uint8_t>(row.codes[i] + 31);
+        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
+    }
+    return m;
+}
+
 std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token) {
     RowCodes row(file.n_cols);
     float scale = file.scale;
     const bool outside = file.type->weights == 4 || file.type->bytes * 4 == file.type->weights;  // i2_s, hf_ternary
+    if (outside && !per_token) return make_wide_ternary(file);
     const bool single = per_token && (outside || one_scale(file, row, scale));
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     int group = outside ? n_blocks : file.type->weights / kBlock;

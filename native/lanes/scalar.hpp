@@ -26,10 +26,25 @@ struct B {
     return r
 
 inline F f_set1(float v) { SOLVENT_EACH(F, v); }
-inline F f_load(const float* p) { SOLVENT_EACH(F, p[i]); }
+inline F f_load(const float* p) {
+    F r;
+    std::memcpy(r.lane, p, sizeof r.lane);
+    return r;
+}
 inline void f_store(float* p, F v) { std::memcpy(p, v.lane, sizeof v.lane); }
-inline F f_load_half(const uint16_t* p) { SOLVENT_EACH(F, half_to_float(p[i])); }
-inline F f_load_bf16(const uint16_t* p) { SOLVENT_EACH(F, bf16_to_float(p[i])); }
+// A file's rows may lie at odd addresses.
+struct Halves {
+    uint16_t lane[16];
+    explicit Halves(const uint16_t* p) { std::memcpy(lane, p, sizeof lane); }
+};
+inline F f_load_half(const uint16_t* p) {
+    const Halves h(p);
+    SOLVENT_EACH(F, half_to_float(h.lane[i]));
+}
+inline F f_load_bf16(const uint16_t* p) {
+    const Halves h(p);
+    SOLVENT_EACH(F, bf16_to_float(h.lane[i]));
+}
 inline void f_store_half(uint16_t* p, F v) {
     for (int i = 0; i < 16; ++i) p[i] = float_to_half(v.lane[i]);
 }
