@@ -146,7 +146,7 @@ inline void tiled_blocks(const MatrixView& w, int begin, int end, const Activati
     Tiles tiles(TiledShapes(n_tokens, kBlock / P::halves).of);
     for (int panel = begin; panel < end; ++panel) {
         const PanelParts<format> parts(w, panel);
-        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
+        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             const size_t block = static_cast<size_t>(first), scale = block * P::halves;
@@ -168,7 +168,7 @@ inline void tiled_t2g(const MatrixView& w, int begin, int end, const Activations
     Tiles tiles(TiledShapes(n_tokens, kBlock).of);
     for (int panel = begin; panel < end; ++panel) {
         const GroupParts parts(w, panel);
-        start_sums(parts, x, n_tokens, y + panel * kRows, y_stride);
+        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_signed<2, 1>(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);

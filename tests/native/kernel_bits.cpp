@@ -1,0 +1,314 @@
+// Runs every operation of one table of kernels on pseudo-random data and prints a checksum of the bits of each result:
+// what two tables print is the same text, on whatever processor. Built with -DTABLE=kernels_<feature>, and with
+// -DBEFORE=<function> where something must be called first.
+//   kernel_bits MOST_TOKENS
+// Not here: whether results are right, which the scalar table's own tests say. Enter at main().
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "../../native/half.hpp"
+#include "../../native/kernels/contract.hpp"
+
+using namespace solvent;
+
+namespace {
+
+// SplitMix64; floats come from integers by exact steps, so they are the same everywhere.
+struct Random {
+    uint64_t state;
+    uint64_t next() {
+        uint64_t z = state += 0x9E3779B97F4A7C15u;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        return z ^ (z >> 31);
+    }
+    int below(int n) { return static_cast<int>(next() % static_cast<uint64_t>(n)); }
+    // In (−2^exponent, 2^exponent), of 24 bits.
+    float number(int exponent = 0) {
+        const int32_t whole = static_cast<int32_t>(next() >> 39) - (1 << 24);
+        return static_cast<float>(whole) * bits_to_float(static_cast<uint32_t>(127 + exponent - 24) << 23);
+    }
+    std::vector<float> numbers(int n, int exponent = 0) {
+        std::vector<float> v(static_cast<size_t>(n));
+        for (float& x : v) x = number(exponent);
+        return v;
+    }
+};
+
+const Kernels& kernels = TABLE();
+
+uint64_t checksum(const void* p, size_t n, uint64_t seed = 0xCBF29CE484222325u) {
+    for (size_t i = 0; i < n; ++i) seed = (seed ^ static_cast<const uint8_t*>(p)[i]) * 0x100000001B3u;
+    return seed;
+}
+
+// Processors differ in the sign of the NaN that an operation makes.
+template <typename T>
+void print(const char* what, int n, std::vector<T> v) {
+    if constexpr (std::is_same_v<T, float>)
+        for (float& x : v)
+            if (x != x) x = __builtin_nanf("");
+    std::printf("%s %d %016llx\n", what, n, static_cast<unsigned long long>(checksum(v.data(), v.size() * sizeof(T))));
+}
+
+struct Shape {
+    const char* name;
+    Format format;
+    int bits, scale_bytes, halves, has_min, code_bits;
+};
+
+const Shape kShapes[] = {
+    {"q4_0", Format::q4_0, 4, 32, 1, 0, 8}, {"q4_1", Format::q4_1, 4, 32, 1, 1, 8}, {"q8_0", Format::q8_0, 8, 32, 1, 0, 8},
+    {"q4_k", Format::q4_k, 4, 64, 1, 1, 8}, {"q5_k", Format::q5_k, 8, 64, 1, 1, 5}, {"q6_k", Format::q6_k, 8, 64, 2, 0, 6},
+    {"t2", Format::t2, 2, 32, 0, 0, 2},     {"t2g", Format::t2g, 2, 32, 1, 0, 2},
+};
+
+void put_scales(Random& random, uint8_t* p, size_t n_bytes, int scale_bytes) {
+    for (size_t i = 0; i < n_bytes; i += static_cast<size_t>(scale_bytes / 16)) {
+        const float scale = random.number(-3);
+        const uint16_t half = float_to_half(scale);
+        if (scale_bytes == 64) std::memcpy(p + i, &scale, 4);
+        else std::memcpy(p + i, &half, 2);
+    }
+}
+
+std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w) {
+    const int n_blocks = w.n_blocks, n_groups = (n_blocks + w.group_blocks - 1) / w.group_blocks;
+    const size_t codes = static_cast<size_t>(n_blocks) * s.bits * 64;
+    const int n_scales = s.format == Format::t2g ? n_groups : n_blocks * (s.halves + s.has_min);
+    const size_t scales = s.format == Format::t2 ? 0 : static_cast<size_t>(n_scales) * s.scale_bytes;
+    w.panel_bytes = codes + scales;
+    std::vector<uint8_t> data(w.panel_bytes * static_cast<size_t>(w.n_panels));
+    for (int panel = 0; panel < w.n_panels; ++panel) {
+        uint8_t* p = data.data() + w.panel_bytes * static_cast<size_t>(panel);
+        // The first panel holds the largest codes only: what 16 bits might not hold shows there.
+        for (size_t i = 0; i < codes; ++i) {
+            const int most = (1 << s.code_bits) - 1;
+            p[i] = static_cast<uint8_t>(panel == 0 ? most : random.below(most + 1));
+            if (s.bits == 2) {
+                p[i] = 0;
+                for (int j = 0; j < 4; ++j) p[i] = static_cast<uint8_t>(p[i] | (panel == 0 ? 2 : random.below(3)) << 2 * j);
+            }
+        }
+        put_scales(random, p + codes, scales, s.scale_bytes);
+    }
+    w.data = data.data();
+    return data;
+}
+
+// Activations of n tokens in memory that is no longer than they are.
+struct Tokens {
+    std::vector<int8_t> q;
+    std::vector<float> d, d_sum, x, outlier;
+    std::vector<int32_t> sum, outlier_at;
+    Activations view{};
+
+    Tokens(Random& random, int n_tokens, int n_cols, bool per_token) {
+        const int n_blocks = (n_cols + kBlock - 1) / kBlock, width = n_blocks * kBlock, n_d = per_token ? 1 : n_blocks;
+        q.resize(static_cast<size_t>(n_tokens) * width);
+        sum.resize(static_cast<size_t>(n_tokens) * n_d);
+        outlier_at.resize(static_cast<size_t>(n_tokens) * kOutliers);
+        x = random.numbers(n_tokens * n_cols);
+        outlier = random.numbers(n_tokens * kOutliers, 4);
+        for (int t = 0; t < n_tokens; ++t) {
+            int8_t* row = q.data() + static_cast<size_t>(t) * width;
+            // The first token is −128 throughout, the second 127.
+            for (int i = 0; i < width; ++i) row[i] = static_cast<int8_t>(t == 0 ? -128 : t == 1 ? 127 : random.below(256) - 128);
+            int32_t* at = outlier_at.data() + t * kOutliers;
+            for (int o = 0; o < kOutliers; ++o) at[o] = t % 3 == 1 ? at[o - kOutliers] : random.below(n_cols);
+            std::sort(at, at + kOutliers);
+            for (int i = 0; i < width; ++i) sum[static_cast<size_t>(t) * n_d + (per_token ? 0 : i / kBlock)] += row[i];
+        }
+        d = random.numbers(n_tokens * n_d);
+        for (size_t i = 0; i < d.size(); ++i) d_sum.push_back(d[i] * static_cast<float>(sum[i]));
+        const auto row = [](int n) { return static_cast<size_t>(n); };
+        view = {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), row(width), row(n_d), row(n_cols), outlier_at.data(), outlier.data()};
+    }
+    Activations one(int t) const {
+        const size_t i = static_cast<size_t>(t);
+        Activations a = view;
+        a.q += i * a.q_stride;
+        a.d += i * a.d_stride, a.d_sum += i * a.d_stride, a.sum += i * a.d_stride;
+        a.x += i * a.x_stride;
+        a.outlier_at += i * kOutliers, a.outlier += i * kOutliers;
+        return a;
+    }
+};
+
+// gemv of each token, and gemm of 1 … most tokens, whose every row must be gemv's.
+void products(const char* name, const MatrixView& w, const Tokens& tokens, int most) {
+    const size_t width = static_cast<size_t>(w.n_panels) * kRows;
+    std::vector<float> one(width * static_cast<size_t>(most));
+    for (int t = 0; t < most; ++t) kernels.gemv(w, 0, w.n_panels, tokens.one(t), one.data() + width * static_cast<size_t>(t));
+    print(name, w.n_cols, one);
+    for (int n = 1; n <= most; ++n) {
+        std::vector<float> many(width * static_cast<size_t>(n));
+        std::vector<uint8_t> scratch(gemm_scratch_bytes(n, w.n_cols));
+        kernels.gemm(w, 0, 1, tokens.view, n, many.data(), width, scratch.data());
+        kernels.gemm(w, 1, w.n_panels, tokens.view, n, many.data(), width, scratch.data());
+        if (std::memcmp(many.data(), one.data(), many.size() * sizeof(float)) != 0) {
+            std::printf("%s %d: gemm of %d tokens differs from gemv\n", name, w.n_cols, n);
+            std::exit(1);
+        }
+    }
+}
+
+void panel_products(Random& random, int most) {
+    for (const Shape& s : kShapes)
+        for (const int n_cols : {32, 64, 96, 1056, 1088})
+            for (const int group : {1, 2, 3}) {
+                if (group > 1 && s.format != Format::t2g) break;
+                const int n_blocks = n_cols / kBlock;
+                MatrixView w = {s.format, 2 * kRows, n_cols, 2, n_blocks, group, nullptr, 0, 0.375f};
+                const std::vector<uint8_t> data = panels(random, s, w);
+                products(s.name, w, Tokens(random, most, n_cols, s.format == Format::t2), most);
+            }
+}
+
+void row_products(Random& random, int most) {
+    for (const Format format : {Format::f16, Format::bf16, Format::f32})
+        for (const int n_cols : {1, 15, 16, 17, 100}) {
+            const char* name = format == Format::f16 ? "f16" : format == Format::bf16 ? "bf16" : "f32";
+            const size_t size = format == Format::f32 ? 4 : 2;
+            const int n_rows = 23;
+            std::vector<uint8_t> data(static_cast<size_t>(n_rows * n_cols) * size);
+            for (size_t i = 0; i < data.size() / size; ++i) {
+                const float v = random.number(i % 5 == 0 ? -14 : 0);  // some are subnormal halves
+                const uint32_t bits = format == Format::f32 ? float_to_bits(v) : format == Format::f16 ? float_to_half(v) : float_to_bits(v) >> 16;
+                std::memcpy(data.data() + i * size, &bits, size);
+            }
+            const MatrixView w = {format, n_rows, n_cols, 2, (n_cols + kBlock - 1) / kBlock, 1, data.data(), static_cast<size_t>(n_cols) * size, 1.0f};
+            const Tokens tokens(random, most, n_cols, false);
+            products(name, w, tokens, most);
+            std::vector<float> dots;
+            for (int r = 0; r < n_rows; ++r) dots.push_back(kernels.row_dot(format, data.data() + static_cast<size_t>(r) * w.panel_bytes, n_cols, tokens.view));
+            print("row_dot", n_cols, dots);
+        }
+    std::vector<uint8_t> row(34 * 3);
+    for (uint8_t& byte : row) byte = static_cast<uint8_t>(random.below(256));
+    for (size_t b = 0; b < 3; ++b) row[34 * b + 1] &= 0x3F;
+    print("row_dot q8_0", 96, std::vector<float>{kernels.row_dot(Format::q8_0, row.data(), 96, Tokens(random, 1, 96, false).view)});
+}
+
+void quantise(std::vector<float> x) {
+    const int n = static_cast<int>(x.size());
+    const size_t width = static_cast<size_t>((n + 31) / 32 * 32), n_blocks = width / 32;
+    std::vector<int8_t> q(width), q_token((x.size() + 15) / 16 * 16);
+    std::vector<float> d(n_blocks), d_sum(n_blocks), outlier(kOutliers), d_token(1);
+    std::vector<int32_t> sum(n_blocks), at(kOutliers), sum_token(1);
+    kernels.quantise_blocks(x.data(), n, {q.data(), d.data(), d_sum.data(), sum.data(), at.data(), outlier.data()});
+    print("quantise_blocks q", n, q);
+    print("quantise_blocks d", n, d);
+    print("quantise_blocks d_sum", n, d_sum);
+    print("quantise_blocks sum", n, sum);
+    print("quantise_blocks outliers", n, at);
+    print("quantise_blocks outliers", n, outlier);
+    kernels.quantise_token(x.data(), n, q_token.data(), d_token.data(), sum_token.data());
+    print("quantise_token q", n, q_token);
+    print("quantise_token d", n, d_token);
+    print("quantise_token sum", n, sum_token);
+}
+
+void vectors(Random& random) {
+    for (const int n : {1, 2, 15, 16, 17, 32, 33, 63, 64, 100, 1056}) {
+        const std::vector<float> x = random.numbers(n, 3), w = random.numbers(n);
+        std::vector<float> out(static_cast<size_t>(n));
+        kernels.rms_norm(x.data(), w.data(), 1e-5f, n, out.data());
+        print("rms_norm", n, out);
+        kernels.silu_mul(x.data(), w.data(), n, out.data());
+        print("silu_mul", n, out);
+        kernels.relu2_mul(x.data(), w.data(), n, out.data());
+        print("relu2_mul", n, out);
+        kernels.add(out.data(), x.data(), n);
+        print("add", n, out);
+        std::vector<uint16_t> half(static_cast<size_t>(n) * 3);
+        kernels.store_half(x.data(), n, half.data(), 3);
+        print("store_half", n, half);
+        for (const bool adjacent : {false, true}) {
+            out = x;
+            kernels.rope(out.data(), w.data(), w.data() + n / 2, n / 2 * 2, adjacent);
+            print(adjacent ? "rope adjacent" : "rope halves", n, out);
+        }
+        print("argmax", n, std::vector<int>{kernels.argmax(x.data(), n)});
+        quantise(x);
+    }
+    // What e^x clamps, what a half rounds to 0, to a subnormal, to a tie and to infinity, what ties when rounded.
+    std::vector<float> ends = {-0.0f, 0.0f, 1e-8f, 3e-8f, 6e-5f, -6.1e-5f, 65504.0f, 65519.0f, 65520.0f, 1e30f, -1e30f, 1.00048828125f, 200.0f, -200.0f, 87.5f, -87.5f};
+    const std::vector<float> ones(ends.size(), 1.0f);
+    std::vector<uint16_t> half(ends.size());
+    std::vector<float> out(ends.size());
+    kernels.store_half(ends.data(), 16, half.data(), 1);
+    print("store_half", 0, half);
+    kernels.silu_mul(ends.data(), ones.data(), 16, out.data());
+    print("silu_mul", 0, out);
+    kernels.relu2_mul(ends.data(), ones.data(), 16, out.data());
+    print("relu2_mul", 0, out);
+    std::vector<float> ties(64, 0.5f);
+    for (size_t i = 0; i < ties.size(); ++i) ties[i] += static_cast<float>(static_cast<int>(i) - 32);
+    ties[5] = 127.0f;
+    quantise(ties);
+    // Infinities times 0 are no numbers, which no int32 holds; more of them than outliers take.
+    std::vector<float> infinite = random.numbers(64);
+    for (size_t i = 3; i < 60; i += 5) infinite[i] = i % 2 ? __builtin_inff() : -__builtin_inff();
+    quantise(infinite);
+}
+
+void screens(Random& random) {
+    for (const int n : {1, 15, 16, 17, 500}) {
+        std::vector<float> x = random.numbers(n), residual = random.numbers(n), length = random.numbers(n);
+        for (float& v : residual) v = __builtin_fabsf(v);
+        const float floor = kernels.screen_floor(x.data(), residual.data(), length.data(), 0.25f, 0.125f, n);
+        x[static_cast<size_t>(n / 2)] = __builtin_nanf("");
+        std::vector<int32_t> rows(static_cast<size_t>(n));
+        rows.resize(static_cast<size_t>(kernels.screen_rows(x.data(), residual.data(), length.data(), 0.25f, 0.125f, floor, n, rows.data())));
+        print("screen_floor", n, std::vector<float>{floor});
+        print("screen_rows", n, rows);
+    }
+}
+
+void attention(Random& random) {
+    for (const int head_size : {16, 64, 72})
+        for (int n_rows = 1; n_rows <= kMaxQueries; ++n_rows) {
+            const int most_keys = 600, blocks = (most_keys + 15) / 16;
+            const size_t v_stride = static_cast<size_t>((head_size + 15) / 16 * 16);
+            std::vector<uint16_t> k(static_cast<size_t>(blocks * 16 * head_size)), v(static_cast<size_t>(blocks) * 16 * v_stride);
+            for (uint16_t& half : k) half = float_to_half(random.number());
+            for (uint16_t& half : v) half = float_to_half(random.number());
+            const std::vector<float> q = random.numbers(n_rows * head_size);
+            std::vector<float> out(static_cast<size_t>(n_rows) * v_stride), max(kMaxQueries, -__builtin_inff()), total(kMaxQueries), scores(kMaxQueries * kKeyChunk);
+            std::vector<int32_t> n_keys;
+            for (int r = 0; r < n_rows; ++r) n_keys.push_back(most_keys - 40 * (n_rows - 1 - r) - random.below(30));
+            Attending a = {q.data(), static_cast<size_t>(head_size), n_rows, n_keys.data(), out.data(), v_stride, max.data(), total.data(), scores.data()};
+            const CacheView cache = {k.data(), v.data(), head_size, static_cast<int32_t>(v_stride)};
+            for (int begin = 0; begin < n_keys.back(); begin += kKeyChunk)
+                kernels.attend(cache, begin, std::min(begin + kKeyChunk, n_keys.back()), a);
+            print("attend out", head_size, out);
+            print("attend max", head_size, max);
+            print("attend total", head_size, total);
+        }
+}
+
+}  // namespace
+
+#if defined(BEFORE)
+void BEFORE();
+#endif
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 2;
+    const int most = std::atoi(argv[1]);
+#if defined(BEFORE)
+    BEFORE();
+#endif
+    Random random = {20};
+    panel_products(random, most);
+    row_products(random, std::min(most, 9));
+    vectors(random);
+    screens(random);
+    attention(random);
+    return 0;
+}
