@@ -61,7 +61,7 @@ struct BoundMatrix {
     nb::object bytes;
 };
 
-FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale) {
+FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, bool mapped) {
     const FileType* known = file_type(type);
     need(known, "unknown tensor type");
     need(n_rows > 0 && n_cols > 0 && n_cols % known->weights * (type != "hf_ternary") == 0, "columns don't fill whole blocks");
@@ -70,15 +70,15 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     const bool trailing = type == "i2_s" || type == "i2_s_arm";
     need(data.size() >= bytes + (trailing ? 4 : 0), "the bytes are fewer than the shape needs");
     if (trailing) std::memcpy(&scale, data.data() + bytes, 4);
-    return {known, data.data(), n_rows, n_cols, scale};
+    return {known, data.data(), n_rows, n_cols, scale, mapped};
 }
 
-BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token) {
-    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale);
+BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token, bool mapped, int n_threads) {
+    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, mapped);
     std::unique_ptr<Matrix> made;
     {
         nb::gil_scoped_release release;
-        made = make_matrix(file, per_token);
+        made = make_matrix(file, per_token, n_threads);
     }
     return {std::move(made), bytes};
 }
@@ -151,7 +151,7 @@ class BoundDecoder {
         decoder.rope_frequency.assign(rope_frequency.data(), rope_frequency.data() + rope_frequency.size());
         if (screened) {
             nb::gil_scoped_release release;
-            decoder.screen = make_screen(decoder.head->file, decoder.screen_residual, decoder.screen_length);
+            decoder.screen = make_screen(decoder.head->file, decoder.n_threads(), decoder.screen_residual, decoder.screen_length);
         }
     }
 
@@ -286,10 +286,11 @@ NB_MODULE(_native, m) {
 
     nb::class_<BoundMatrix>(m, "Matrix")
         .def("__init__",
-             [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token) {
-                 new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token));
+             [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token, bool mapped, int n_threads) {
+                 new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token, mapped, n_threads));
              },
-             nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false)
+             nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false,
+             nb::arg("mapped") = false, nb::arg("n_threads") = 1)
         .def("multiply", &multiply, nb::arg("x"), nb::arg("kernels"), nb::arg("n_together") = 1, nb::arg("n_passes") = 1)
         .def_prop_ro("n_bytes", [](const BoundMatrix& b) { return b.matrix->bytes_per_pass; })
         .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });

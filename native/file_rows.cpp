@@ -8,13 +8,17 @@ namespace solvent {
 
 namespace {
 
+using Kind = FileKind;
+
 constexpr FileType kTypes[] = {
-    {"f32", 1, 4, 0, false, true},      {"f16", 1, 2, 0, false, true},       {"bf16", 1, 2, 0, false, true},
-    {"q8_0", 32, 34, 128, false, false}, {"q4_0", 32, 18, 8, false, false},   {"q4_1", 32, 20, 0, false, false},
-    {"q4_k", 256, 144, 0, false, false}, {"q5_k", 256, 176, 0, false, false}, {"q6_k", 256, 210, 32, false, false},
-    {"tq1_0", 256, 54, 1, true, false},  {"tq2_0", 256, 66, 1, true, false},  {"q2_0_g64", 64, 18, 1, true, false},
-    {"q2_0_g128", 128, 34, 1, true, false}, {"i2_s", 128, 32, 1, true, false}, {"i2_s_arm", 64, 16, 1, true, false},
-    {"hf_ternary", 4, 1, 1, true, false},
+    {"f32", Kind::f32, 1, 4, 0, -1},          {"f16", Kind::f16, 1, 2, 0, -1},
+    {"bf16", Kind::bf16, 1, 2, 0, -1},        {"q8_0", Kind::q8_0, 32, 34, 128, -1},
+    {"q4_0", Kind::q4_0, 32, 18, 8, -1},      {"q4_1", Kind::q4_1, 32, 20, 0, -1},
+    {"q4_k", Kind::q4_k, 256, 144, 0, -1},    {"q5_k", Kind::q5_k, 256, 176, 0, -1},
+    {"q6_k", Kind::q6_k, 256, 210, 32, -1},   {"tq1_0", Kind::tq1_0, 256, 54, 1, 52},
+    {"tq2_0", Kind::tq2_0, 256, 66, 1, 64},   {"q2_0_g64", Kind::q2_0, 64, 18, 1, 0},
+    {"q2_0_g128", Kind::q2_0, 128, 34, 1, 0}, {"i2_s", Kind::i2_s, 128, 32, 1, -1},
+    {"i2_s_arm", Kind::i2_s, 64, 16, 1, -1},  {"hf_ternary", Kind::hf_ternary, 4, 1, 1, -1},
 };
 
 float half_at(const uint8_t* p) {
@@ -129,40 +133,39 @@ size_t file_bytes(const FileType& type, int64_t n_rows, int64_t n_cols) {
 }
 
 void read_row(const FileMatrix& m, int row, RowCodes& out) {
-    const std::string name = m.type->name;
+    const FileType& type = *m.type;
     const int n = m.n_cols;
-    if (name == "hf_ternary") {  // byte row r holds rows r, r+R, r+2R, r+3R in bits 0–1, 2–3, 4–5, 6–7
+    if (type.kind == Kind::hf_ternary) {  // byte row r holds rows r, r+R, r+2R, r+3R in bits 0–1, 2–3, 4–5, 6–7
         const int quarter = m.n_rows / 4;
         const uint8_t* p = m.data + static_cast<size_t>(row % quarter) * n;
         for (int i = 0; i < n; ++i) out.codes[i] = p[i] >> (2 * (row / quarter)) & 3;
         for (auto& s : out.scale) s = m.scale;
         return;
     }
-    const int per_block = m.type->weights;
-    const uint8_t* p = m.data + static_cast<size_t>(row) * (n / per_block) * m.type->bytes;
-    for (int i = 0; i < n; i += per_block, p += m.type->bytes) {
+    const uint8_t* p = m.data + static_cast<size_t>(row) * (n / type.weights) * type.bytes;
+    for (int i = 0; i < n; i += type.weights, p += type.bytes) {
         uint8_t* codes = out.codes.data() + i;
         float *scale = out.scale.data() + i / 16, *minimum = out.minimum.data() + i / 32;
-        if (name == "q8_0") read_q8_0(p, codes, scale);
-        else if (name == "q4_0") read_nibbles(p + 2, codes), scale[0] = scale[1] = half_at(p);
-        else if (name == "q4_1") read_nibbles(p + 4, codes), scale[0] = scale[1] = half_at(p), minimum[0] = half_at(p + 2);
-        else if (name == "q4_k") read_q4_k(p, codes, scale, minimum);
-        else if (name == "q5_k") read_q5_k(p, codes, scale, minimum);
-        else if (name == "q6_k") read_q6_k(p, codes, scale);
-        else if (name == "tq1_0") read_tq1_0(p, codes, scale);
-        else if (name == "tq2_0") read_tq2_0(p, codes, scale);
-        else if (m.type->weights == 64 && m.type->bytes == 18) read_q2_0(p, 64, codes, scale);
-        else if (m.type->weights == 128 && m.type->bytes == 34) read_q2_0(p, 128, codes, scale);
-        else {
-            read_i2_s(p, per_block, codes);
-            for (int j = 0; j < per_block / 16; ++j) scale[j] = m.scale;
+        switch (type.kind) {
+            case Kind::q8_0: read_q8_0(p, codes, scale); break;
+            case Kind::q4_0: read_nibbles(p + 2, codes); scale[0] = scale[1] = half_at(p); break;
+            case Kind::q4_1: read_nibbles(p + 4, codes); scale[0] = scale[1] = half_at(p); minimum[0] = half_at(p + 2); break;
+            case Kind::q4_k: read_q4_k(p, codes, scale, minimum); break;
+            case Kind::q5_k: read_q5_k(p, codes, scale, minimum); break;
+            case Kind::q6_k: read_q6_k(p, codes, scale); break;
+            case Kind::tq1_0: read_tq1_0(p, codes, scale); break;
+            case Kind::tq2_0: read_tq2_0(p, codes, scale); break;
+            case Kind::q2_0: read_q2_0(p, type.weights, codes, scale); break;
+            default:
+                read_i2_s(p, type.weights, codes);
+                for (int j = 0; j < type.weights / 16; ++j) scale[j] = m.scale;
         }
     }
 }
 
 void read_floats(const FileMatrix& m, int row, RowCodes& scratch, float* out) {
     const int n = m.n_cols;
-    if (!m.type->is_float) {
+    if (!m.type->is_float()) {
         read_row(m, row, scratch);
         for (int i = 0; i < n; ++i) {
             const float weight = static_cast<float>(scratch.codes[i] - m.type->offset) * scratch.scale[i / 16];
@@ -175,7 +178,7 @@ void read_floats(const FileMatrix& m, int row, RowCodes& scratch, float* out) {
         std::memcpy(out, p, static_cast<size_t>(n) * 4);
         return;
     }
-    const bool half = m.type->name[0] == 'f';
+    const bool half = m.type->kind == Kind::f16;
     for (int i = 0; i < n; ++i) {
         uint16_t bits;
         std::memcpy(&bits, p + 2 * static_cast<size_t>(i), 2);

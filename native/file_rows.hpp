@@ -10,13 +10,17 @@
 namespace solvent {
 
 // A tensor type: how many weights a block holds in how many bytes, and what codes it has.
+enum class FileKind { f32, f16, bf16, q8_0, q4_0, q4_1, q4_k, q5_k, q6_k, tq1_0, tq2_0, q2_0, i2_s, hf_ternary };
+
 struct FileType {
     const char* name;
+    FileKind kind;
     int weights;   // per block, along a row
     int bytes;     // per block
     int offset;    // code − offset = integer weight
-    bool ternary;
-    bool is_float;
+    int scale_at;  // of the ternary types: where in its block the f16 scale is, or −1 where it is outside
+    bool ternary() const { return kind >= FileKind::tq1_0; }
+    bool is_float() const { return kind <= FileKind::bf16; }
 };
 
 // The type with this name, or nullptr.
@@ -36,6 +40,7 @@ struct FileMatrix {
     const uint8_t* data;
     int n_rows, n_cols;
     float scale;  // of the whole matrix, where its type keeps one outside the blocks; else 1
+    bool mapped;  // the data lie in a file mapping: pages that were read can be given back and come again
 };
 
 size_t file_bytes(const FileType& type, int64_t n_rows, int64_t n_cols);

@@ -2,11 +2,15 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <new>
-#include <string>
+#include <thread>
+#include <utility>
 
 #include "half.hpp"
 
@@ -137,128 +141,148 @@ void allocate(Matrix& m) {
 }
 
 std::unique_ptr<Matrix> make_floats(const FileMatrix& file) {
-    const std::string name = file.type->name;
-    const Format format = name == "f32" ? Format::f32 : name == "f16" ? Format::f16 : Format::bf16;
+    const Format format = file.type->kind == FileKind::f32 ? Format::f32 : file.type->kind == FileKind::f16 ? Format::f16 : Format::bf16;
     auto m = start(file, format, static_cast<size_t>(file.n_cols) * file.type->bytes);
     m->view.data = file.data;
     m->bytes_per_pass = static_cast<size_t>(file.n_rows) * m->view.panel_bytes;
     return m;
 }
 
-bool one_scale(const FileMatrix& file, RowCodes& row, float& scale) {
-    bool any = false;
-    for (int r = 0; r < file.n_rows; ++r) {
-        read_row(file, r, row);
-        for (int i = 0; i < file.n_cols / 16; ++i) {
-            if (!any) scale = row.scale[i];
-            any = true;
-            if (row.scale[i] != scale) return false;
+// Gives back the memory of mapped bytes [begin, end); a later read takes them from the file again.
+void forget(const FileMatrix& file, size_t begin, size_t end) {
+#ifdef MADV_DONTNEED
+    constexpr uintptr_t kPage = 4096;
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(file.data) + begin + kPage - 1) / kPage * kPage;
+    const uintptr_t last = (reinterpret_cast<uintptr_t>(file.data) + end) / kPage * kPage;
+    if (file.mapped && last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+#endif
+}
+
+constexpr int kStretchRows = 512;  // rows that are packed before their bytes are given back
+
+// Calls pack(row, scratch) for every row on n threads, each with rows of its own panels.
+void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::function<void(int, RowCodes&)>& pack) {
+    const size_t row_bytes = file_bytes(*file.type, 1, file.n_cols);
+    const bool in_order = file.type->kind != FileKind::hf_ternary;  // whose bytes each hold four rows
+    std::atomic<int> next{0};
+    const auto work = [&] {
+        RowCodes scratch(file.n_cols);
+        for (int begin; (begin = next.fetch_add(kStretchRows)) < n_rows;) {
+            const int end = std::min(n_rows, begin + kStretchRows);
+            for (int r = begin; r < end; ++r) pack(r, scratch);
+            if (in_order) forget(file, begin * row_bytes, std::min(end, file.n_rows) * row_bytes);
         }
-    }
+    };
+    std::vector<std::thread> threads;
+    for (int i = 1; i < std::min(n_threads, n_rows / kStretchRows + 1); ++i) threads.emplace_back(work);
+    work();
+    for (auto& thread : threads) thread.join();
+    if (!in_order) forget(file, 0, row_bytes * static_cast<size_t>(file.n_rows));
+}
+
+// Whether all blocks have one scale, and which.
+bool one_scale(const FileMatrix& file, float& scale) {
+    const size_t n = file_bytes(*file.type, file.n_rows, file.n_cols), step = static_cast<size_t>(file.type->bytes);
+    const uint8_t* first = file.data + file.type->scale_at;
+    for (size_t i = 0; i < n; i += step)
+        if (std::memcmp(first, first + i, 2) != 0) return false;
+    uint16_t half;
+    std::memcpy(&half, first, 2);
+    scale = half_to_float(half);
     return true;
 }
 
-// One scale outside the blocks is a float32, which t2g's halves don't hold. Where activations are int8 per 32, which
-// no model file asks for today, bytes with a float32 for each 16 do.
-std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file) {
-    const PanelShape s = shape_of(Format::q6_k);
-    const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
-    auto m = start(file, Format::q6_k, static_cast<size_t>(n_blocks) * (64 * s.bits + 2 * 64));
-    allocate(*m);
-    RowCodes row(file.n_cols);
-    for (int r = 0; r < file.n_rows; ++r) {
-        read_row(file, r, row);
-        for (int i = 0; i < file.n_cols; ++i) row.codes[i] = static_cast<uint8_t>(row.codes[i] + 31);
-        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    }
-    return m;
-}
-
-std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token) {
-    RowCodes row(file.n_cols);
+std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int n_threads) {
     float scale = file.scale;
-    const bool outside = file.type->weights == 4 || file.type->bytes * 4 == file.type->weights;  // i2_s, hf_ternary
-    if (outside && !per_token) return make_wide_ternary(file);
-    const bool single = per_token && (outside || one_scale(file, row, scale));
+    const bool outside = file.type->scale_at < 0;
+    const bool single = per_token && (outside || one_scale(file, scale));
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
-    int group = outside ? n_blocks : file.type->weights / kBlock;
-    if (group < 1) group = 1;
+    const int group = std::max(1, outside ? n_blocks : file.type->weights / kBlock);
     const int n_groups = (n_blocks + group - 1) / group;
     const size_t codes_bytes = static_cast<size_t>(n_blocks) * 128;
     auto m = start(file, single ? Format::t2 : Format::t2g, codes_bytes + (single ? 0 : static_cast<size_t>(n_groups) * 32));
     m->view.group_blocks = group;
     m->view.scale = scale;
     allocate(*m);
-    for (int r = 0; r < m->view.n_panels * kRows; ++r) {
+    each_row(file, m->view.n_panels * kRows, n_threads, [&](int r, RowCodes& row) {
         uint8_t* panel = m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes;
-        std::memset(row.codes.data(), 1, row.codes.size());
         if (r < file.n_rows) read_row(file, r, row);
-        std::memset(row.codes.data() + file.n_cols, 1, row.codes.size() - static_cast<size_t>(file.n_cols));
+        const size_t known = r < file.n_rows ? static_cast<size_t>(file.n_cols) : 0;
+        std::memset(row.codes.data() + known, 1, row.codes.size() - known);
         pack_ternary_row(row, r % kRows, n_blocks, panel);
         if (!single)
             for (int g = 0; g < n_groups; ++g)
-                put_scale(panel + codes_bytes + 32 * static_cast<size_t>(g), r % kRows, r < file.n_rows ? row.scale[2 * g * group] : 0.0f, false);
-    }
+                put_scale(panel + codes_bytes + 32 * static_cast<size_t>(g), r % kRows, r < file.n_rows ? row.scale[static_cast<size_t>(2 * g * group)] : 0.0f, false);
+    });
     return m;
+}
+
+Format block_format(FileKind kind) {
+    switch (kind) {
+        case FileKind::q4_0: return Format::q4_0;
+        case FileKind::q4_1: return Format::q4_1;
+        case FileKind::q8_0: return Format::q8_0;
+        case FileKind::q4_k: return Format::q4_k;
+        case FileKind::q5_k: return Format::q5_k;
+        default: return Format::q6_k;
+    }
+}
+
+// The 4-bit codes nearest to a row's weights; gives the squared lengths of what they leave out and of the row.
+std::pair<double, double> round_to_screen(const float* weights, int n_blocks, RowCodes& row) {
+    double left_out = 0.0, own = 0.0;
+    for (int b = 0; b < n_blocks; ++b) {
+        const float* w = weights + kBlock * b;
+        float extreme = 0.0f;
+        for (int i = 0; i < kBlock; ++i)
+            if (std::fabs(w[i]) > std::fabs(extreme)) extreme = w[i];
+        // The weight of greatest size becomes −8 exactly, but for the scale's own rounding.
+        const float scale = half_to_float(float_to_half(extreme / -8.0f)), inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+        row.scale[static_cast<size_t>(2 * b)] = scale;
+        for (int i = 0; i < kBlock; ++i) {
+            const int code = std::min(15, std::max(0, static_cast<int>(w[i] * inverse + 8.5f)));
+            row.codes[static_cast<size_t>(kBlock * b + i)] = static_cast<uint8_t>(code);
+            const double left = static_cast<double>(w[i]) - static_cast<double>(code - 8) * static_cast<double>(scale);
+            left_out += left * left;
+            own += static_cast<double>(w[i]) * static_cast<double>(w[i]);
+        }
+    }
+    return {left_out, own};
 }
 
 }  // namespace
 
-std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token) {
-    if (file.type->is_float) return make_floats(file);
-    if (file.type->ternary) return make_ternary(file, per_token);
-    const std::string name = file.type->name;
-    const Format format = name == "q4_0"   ? Format::q4_0
-                          : name == "q4_1" ? Format::q4_1
-                          : name == "q8_0" ? Format::q8_0
-                          : name == "q4_k" ? Format::q4_k
-                          : name == "q5_k" ? Format::q5_k
-                                           : Format::q6_k;
+std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads) {
+    if (file.type->is_float()) return make_floats(file);
+    if (file.type->ternary()) return make_ternary(file, per_token, n_threads);
+    const Format format = block_format(file.type->kind);
     const PanelShape s = shape_of(format);
     const size_t n_blocks = static_cast<size_t>(file.n_cols) / kBlock, scale_bytes = s.wide_scale ? 64 : 32;
-    auto m = start(file, format, n_blocks * (64 * s.bits + (s.halves + s.has_min) * scale_bytes));
+    auto m = start(file, format, n_blocks * (64 * static_cast<size_t>(s.bits) + static_cast<size_t>(s.halves + s.has_min) * scale_bytes));
     allocate(*m);
-    RowCodes row(file.n_cols);
-    for (int r = 0; r < file.n_rows; ++r) {
+    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
         read_row(file, r, row);
         pack_row(row, r % kRows, s, static_cast<int>(n_blocks), m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    }
+    });
     return m;
 }
 
-std::unique_ptr<Matrix> make_screen(const FileMatrix& file, std::vector<float>& residual, std::vector<float>& length) {
-    const PanelShape s = shape_of(Format::q4_0);
+std::unique_ptr<Matrix> make_screen(const FileMatrix& file, int n_threads, std::vector<float>& residual, std::vector<float>& length) {
     const int n_blocks = file.n_cols / kBlock;
     auto m = start(file, Format::q4_0, static_cast<size_t>(n_blocks) * 288);
     allocate(*m);
     residual.assign(static_cast<size_t>(file.n_rows), 0.0f);
     length.assign(static_cast<size_t>(file.n_rows), 0.0f);
-    RowCodes source(file.n_cols), row(file.n_cols);
-    std::vector<float> weights(static_cast<size_t>(file.n_cols));
-    for (int r = 0; r < file.n_rows; ++r) {
+    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& source) {
+        thread_local std::vector<float> weights;
+        weights.resize(static_cast<size_t>(file.n_cols));
+        RowCodes& row = source;
         read_floats(file, r, source, weights.data());
-        double squares = 0.0, own = 0.0;
-        for (int b = 0; b < n_blocks; ++b) {
-            const float* w = weights.data() + kBlock * b;
-            float extreme = 0.0f;
-            for (int i = 0; i < kBlock; ++i)
-                if (std::fabs(w[i]) > std::fabs(extreme)) extreme = w[i];
-            // The weight of greatest size becomes −8 exactly, but for the scale's own rounding.
-            const float scale = half_to_float(float_to_half(extreme / -8.0f));
-            row.scale[2 * b] = row.scale[2 * b + 1] = scale;
-            for (int i = 0; i < kBlock; ++i) {
-                int code = scale != 0.0f ? static_cast<int>(std::nearbyint(w[i] / scale)) + 8 : 8;
-                code = code < 0 ? 0 : code > 15 ? 15 : code;
-                row.codes[kBlock * b + i] = static_cast<uint8_t>(code);
-                const double left = static_cast<double>(w[i]) - static_cast<double>(code - 8) * scale;
-                squares += left * left;
-                own += static_cast<double>(w[i]) * w[i];
-            }
-        }
-        residual[static_cast<size_t>(r)] = static_cast<float>(std::sqrt(squares) * (1.0 + 1e-6));
+        const auto [left_out, own] = round_to_screen(weights.data(), n_blocks, row);
+        residual[static_cast<size_t>(r)] = static_cast<float>(std::sqrt(left_out) * (1.0 + 1e-6));
         length[static_cast<size_t>(r)] = static_cast<float>(std::sqrt(own) * (1.0 + 1e-6));
-        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    }
+        pack_row(row, r % kRows, shape_of(Format::q4_0), n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
+    });
     return m;
 }
 

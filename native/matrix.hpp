@@ -35,10 +35,10 @@ struct Matrix {
 };
 
 // per_token: ternary weights with one scale take activations that are int8 per token, as BitNet is trained.
-std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token);
+std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads);
 
 // Codes of 4 bits for another matrix's rows; per row, the length of what they leave out and its own length:
 // |row·x − code·x| ≤ residual · |x|.
-std::unique_ptr<Matrix> make_screen(const FileMatrix& file, std::vector<float>& residual, std::vector<float>& length);
+std::unique_ptr<Matrix> make_screen(const FileMatrix& file, int n_threads, std::vector<float>& residual, std::vector<float>& length);
 
 }  // namespace solvent

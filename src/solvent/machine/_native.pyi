@@ -19,6 +19,8 @@ class Matrix:
         data: NDArray[np.uint8],
         scale: float = 1.0,
         per_token: bool = False,
+        mapped: bool = False,
+        n_threads: int = 1,
     ) -> None: ...
 
     def multiply(

@@ -93,7 +93,6 @@ class Model:
         head_tensor = file.tensors["token_embd.weight" if config.tied else "output.weight"]
         screened = head == "screened" and head_tensor.type in SCREENED_TYPES and config.n_vocab >= MIN_SCREENED_ROWS
         self.native.set_ends(ends, _rope_frequency(config, file), screened and config.width % 32 == 0)
-        _forget_pages(head_tensor)
 
     def new_sequence(self, context: int | None = None) -> Sequence:
         """An empty sequence; context: tokens that it may hold, None for the model's own.
@@ -158,10 +157,9 @@ class Model:
             return np.ascontiguousarray(dequantise(tensor), dtype=np.float32)
         rows, columns = tensor.shape
         per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
-        matrix = native.extension().Matrix(tensor.type, rows, columns, tensor.data, tensor.scale, per_token)
-        if matrix.is_copy:
-            _forget_pages(tensor)
-        return matrix
+        return native.extension().Matrix(
+            tensor.type, rows, columns, tensor.data, tensor.scale, per_token, _is_mapped(tensor), self.threads
+        )
 
 
 def _native_config(config: Config) -> dict[str, Any]:
@@ -176,20 +174,14 @@ def _rope_frequency(config: Config, file: ModelFile) -> NDArray[np.float64]:
     return frequency if factors is None else frequency / dequantise(factors).astype(np.float64)
 
 
-def _forget_pages(tensor: Tensor) -> None:
-    """Gives back the memory of a mapped tensor that was copied; a later read takes it from the file again."""
+def _is_mapped(tensor: Tensor) -> bool:
+    """Whether the bytes lie in a file mapping, whose pages can be given back after they were packed."""
     base: Any = tensor.data
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base
     if isinstance(base, memoryview):
         base = base.obj
-    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    start = tensor.data.ctypes.data - np.frombuffer(base, dtype=np.uint8).ctypes.data
-    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-    n_bytes = (start + tensor.data.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
-    if n_bytes > 0:
-        base.madvise(mmap.MADV_DONTNEED, first, n_bytes)
+    return isinstance(base, mmap.mmap)
 
 
 def _n_cores() -> int:
