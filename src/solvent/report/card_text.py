@@ -28,3 +28,16 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"memory reads {bandwidth:.1f} GB/s over as many bytes: at most {limit:,.0f} tok/s"
     yield f"measured     {decode:,.0f} tok/s ({low:,.0f} to {high:,.0f}): {card['share_of_limit']:.0%} of the limit"
     yield f"each token of context adds {card['cache_bytes_per_token_of_context'] / 1e3:.1f} kB to the cache"
+
+
+def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
+    """Which kernels were chosen among which, and how the weights of each type lie."""
+    others = [name for name in explanation["runnable"] if name != explanation["kernel"]]
+    yield f"kernels {explanation['kernel']}; SOLVENT_KERNEL forces another: {', '.join(others) or 'there is none'}"
+    yield f"features {' '.join(explanation['features'])}"
+    yield f"threads {explanation['threads']}"
+    for name, found in explanation["types"].items():
+        how = "packed into panels of 16 rows" if found["copied"] else "read where the file is mapped"
+        yield f"{name}: {found['matrices']} matrices, {found['bytes'] / 1e6:.2f} MB, {how}"
+    if explanation["screen_bytes"]:
+        yield f"head: screened by 4-bit codes, {explanation['screen_bytes'] / 1e6:.2f} MB, for greedy tokens"

@@ -69,6 +69,24 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
     return found
 
 
+def explanation(model: Model) -> dict[str, Any]:
+    """Which kernels run, which could, and how the weights lie: per type of the file, matrices and bytes read."""
+    types: dict[str, dict[str, int]] = {}
+    for name, matrix in model.matrices.items():
+        one = types.setdefault(model.file.tensors[name].type, {"matrices": 0, "copied": 0, "bytes": 0})
+        one["matrices"] += 1
+        one["copied"] += matrix.is_copy
+        one["bytes"] += matrix.n_bytes
+    return {
+        "kernel": model.kernel,
+        "runnable": list(native.kernels()),
+        "features": list(native.cpu_features()),
+        "threads": model.threads,
+        "types": types,
+        "screen_bytes": model.native.screen_bytes,
+    }
+
+
 def cache_bytes(config: Config, n_tokens: int) -> int:
     """Bytes of keys and values of n tokens: n · layers · 2 · kv_width · 2."""
     return n_tokens * config.n_layers * 2 * config.kv_width * F16_BYTES

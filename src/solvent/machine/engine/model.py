@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Sequence as Items
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -157,9 +158,10 @@ class Model:
             return np.ascontiguousarray(dequantise(tensor), dtype=np.float32)
         rows, columns = tensor.shape
         per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
-        return native.extension().Matrix(
+        matrix: _native.Matrix = native.extension().Matrix(
             tensor.type, rows, columns, tensor.data, tensor.scale, per_token, _is_mapped(tensor), self.threads
         )
+        return matrix
 
 
 def _native_config(config: Config) -> dict[str, Any]:
