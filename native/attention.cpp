@@ -82,7 +82,7 @@ void Decoder::attention(int thread, int layer, int phase) {
     Thread& own = threads_[static_cast<size_t>(thread)];
     const int n = static_cast<int>(slots_->size());
     if (!separate_) {
-        const int begin = n * thread / team_.n_threads(), end = n * (thread + 1) / team_.n_threads();
+        const int begin = n * thread / team_.n_active(), end = n * (thread + 1) / team_.n_active();
         for (int s = begin; s < end; ++s)
             for (int h = 0; h < config.n_kv_heads; ++h) store_key_value(own, layers[static_cast<size_t>(layer)], layer, s, h);
         team_.barrier();

@@ -95,13 +95,17 @@ class Decoder {
         RowCodes row{32};
     };
 
-    int own_begin(int thread, int n) const { return alone_ ? 0 : n * thread / team_.n_threads(); }
-    int own_end(int thread, int n) const { return alone_ ? n : n * (thread + 1) / team_.n_threads(); }
+    int own_begin(int thread, int n) const { return alone_ ? 0 : n * thread / team_.n_active(); }
+    int own_end(int thread, int n) const { return alone_ ? n : n * (thread + 1) / team_.n_active(); }
     // Tokens are shared out where there are several; where there is one, every thread does it for itself.
     float* residual(int thread, int slot) { return alone_ ? threads_[thread].x.data() : x_.data() + static_cast<size_t>(slot) * width_16_; }
     ActivationStore& activations(int thread) { return alone_ ? threads_[thread].activations : activations_; }
     void meet() { if (!alone_) team_.barrier(); }
 
+    // Whether a step is better run by one thread: on a busy machine threads wait for each other's turn.
+    // Both ways are timed as they occur, the slower one is tried again now and then; results don't depend on it.
+    bool better_alone(int n_tokens);
+    void took(int n_tokens, bool alone, double seconds);
     void reserve(int n_tokens);
     void grow_rope(int context);
     void plan(const std::vector<Slot>& slots);
@@ -132,6 +136,11 @@ class Decoder {
     std::vector<int> logit_slots_;
     bool spread_ = false;                      // keys are split into spans
     int reserved_ = 0;
+    // Of steps of one token, and of several: seconds per token by all threads and by one, smoothed; 0 is unknown.
+    struct Timed {
+        double seconds[2] = {0.0, 0.0};
+        int n_steps = 0;
+    } timed_[2];
     std::vector<float> x_, qkv_, y_, gate_, attended_, partial_, logits_16_;
     ActivationStore activations_;
     std::vector<Thread> threads_;

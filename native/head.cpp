@@ -44,7 +44,7 @@ void Decoder::choose_candidates(const Activations& x) {
 }
 
 void Decoder::rescore(int thread, const Activations& x) {
-    const size_t n = candidates_.size(), n_threads = static_cast<size_t>(team_.n_threads());
+    const size_t n = candidates_.size(), n_threads = static_cast<size_t>(team_.n_active());
     const size_t row_bytes = file_bytes(*head->file.type, 1, head->file.n_cols);
     for (size_t i = n * static_cast<size_t>(thread) / n_threads; i < n * (static_cast<size_t>(thread) + 1) / n_threads; ++i) {
         const uint8_t* row = head->file.data + static_cast<size_t>(candidates_[i]) * row_bytes;

@@ -35,8 +35,9 @@ Team::~Team() {
     for (auto& thread : threads_) thread.join();
 }
 
-void Team::run(const std::function<void(int)>& work) {
-    if (n_threads_ == 1) return work(0);
+void Team::run(const std::function<void(int)>& work, bool alone) {
+    alone_ = alone || n_threads_ == 1;
+    if (alone_) return work(0);
     {
         std::lock_guard<std::mutex> lock(mutex_);
         work_ = &work;
@@ -67,7 +68,7 @@ void Team::serve(int thread) {
 }
 
 void Team::barrier() {
-    if (n_threads_ == 1) return;
+    if (alone_) return;
     const uint64_t phase = phase_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) == n_threads_ - 1) {
         arrived_.store(0, std::memory_order_relaxed);

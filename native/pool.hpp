@@ -20,8 +20,11 @@ class Team {
     Team& operator=(const Team&) = delete;
 
     int n_threads() const { return n_threads_; }
+    // Threads of the run that goes on.
+    int n_active() const { return alone_ ? 1 : n_threads_; }
     // Runs work(thread) on every thread, the caller being thread 0; returns when all are done.
-    void run(const std::function<void(int)>& work);
+    // alone: on the caller's thread only, the others left asleep.
+    void run(const std::function<void(int)>& work, bool alone = false);
     // Within work: returns when all threads have called it. Spins, then yields: phases last microseconds.
     void barrier();
 
@@ -29,6 +32,7 @@ class Team {
     void serve(int thread);
 
     int n_threads_;
+    bool alone_ = false;
     std::vector<std::thread> threads_;
     const std::function<void(int)>* work_ = nullptr;
     std::mutex mutex_;

@@ -1,6 +1,7 @@
 // The step: embedding, layers, head. All threads run run_layers() together and meet at barriers; a single token's
 // vectors are short, so every thread keeps its own copy of them and barriers stand only around matrix products.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -126,7 +127,7 @@ void Decoder::take_activations(int thread, int row, const float* x, int n, std::
 void Decoder::multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products) {
     int total = 0;
     for (const Product& p : products) total += p.w->view.n_panels;
-    const int n_threads = team_.n_threads();
+    const int n_threads = team_.n_active();
     const int grain = n_threads == 1 ? total : std::max(1, total / (n_threads * 8));
     Thread& own = threads_[static_cast<size_t>(thread)];
     for (;;) {
@@ -191,6 +192,23 @@ void Decoder::run_layers(int thread) {
     }
 }
 
+bool Decoder::better_alone(int n_tokens) {
+    if (team_.n_threads() == 1) return true;
+    Timed& timed = timed_[n_tokens > 1];
+    // A first step of several tokens goes by what single ones have shown.
+    const double* seconds = timed.n_steps == 0 ? timed_[0].seconds : timed.seconds;
+    const bool slower = seconds[1] > 0.0 && seconds[1] < seconds[0];
+    const int first_try = n_tokens > 1 ? 3 : 4, try_every = n_tokens > 1 ? 16 : 64;
+    ++timed.n_steps;
+    const bool other = timed.n_steps == first_try || timed.n_steps % try_every == 0;
+    return slower != other;
+}
+
+void Decoder::took(int n_tokens, bool alone, double seconds) {
+    double& known = timed_[n_tokens > 1].seconds[alone];
+    known = known > 0.0 ? 0.5 * (known + seconds / n_tokens) : seconds / n_tokens;
+}
+
 // Runs the layers and the last norm, whose results are the activations that `finish` starts from.
 void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>& finish) {
     slots_ = &slots;
@@ -206,7 +224,10 @@ void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>
     plan(slots);
     for (auto& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
     logits_16_.resize(static_cast<size_t>(up_16(config.n_vocab)) * logit_slots_.size());
-    team_.run([&](int thread) {
+    const int n_tokens = static_cast<int>(slots.size());
+    const bool alone = better_alone(n_tokens);
+    const auto start = std::chrono::steady_clock::now();
+    const auto work = [&](int thread) {
         run_layers(thread);
         const int n = static_cast<int>(logit_slots_.size());
         if (n == 0) return;
@@ -214,7 +235,9 @@ void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>
             normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head, screen.get()});
         meet();
         finish(thread);
-    });
+    };
+    team_.run(work, alone);
+    took(n_tokens, alone, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
 void Decoder::step(const std::vector<Slot>& slots, float* logits) {
