@@ -33,10 +33,13 @@ inline void load_block(const float* x, int n, int b, float* out) {
     f_store(out + 16, n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f));
 }
 
+// What is infinite or no number becomes 127, so that sums of codes stay in range.
+inline I to_codes(F v) { return i_round(f_max(f_min(v, f_set1(127.0f)), f_set1(-127.0f))); }
+
 inline void quantise_block(F low, F high, int b, const Quantised& out) {
     const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
     const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-    const I q_low = i_round(f_mul(low, inverse)), q_high = i_round(f_mul(high, inverse));
+    const I q_low = to_codes(f_mul(low, inverse)), q_high = to_codes(f_mul(high, inverse));
     i_store_bytes(out.q + b * kBlock, q_low);
     i_store_bytes(out.q + b * kBlock + 16, q_high);
     out.sum[b] = i_sum(i_add(q_low, q_high));
@@ -97,8 +100,10 @@ void quantise_token(const float* x, int n, int8_t* q, float* d, int32_t* sum) {
     for (int i = 0; i < n; i += 16) largest = f_max(largest, f_abs(f_load_n(x + i, n - i)));
     const float s = 127.0f / f_largest(largest);
     I total = i_zero();
-    for (int i = 0; i < n; i += 16) {
-        const I v = i_round(f_mul(f_load_n(x + i, n - i), f_set1(s)));
+    // To the end of the last block, where something longer may have been before.
+    const int end = (n + kBlock - 1) / kBlock * kBlock;
+    for (int i = 0; i < end; i += 16) {
+        const I v = to_codes(f_mul(f_load_n(x + i, n - i), f_set1(s)));
         i_store_bytes(q + i, v);
         total = i_add(total, v);
     }
