@@ -277,3 +277,17 @@ def test_sizes_are_those_of_the_tensors(tmp_path: Path) -> None:
 
 def test_the_text_is_a_page_of_a_play() -> None:
     assert 2000 < len(usual_text()) < 4000 and usual_text().isascii()
+
+
+@pytest.mark.parametrize("when", ["converting blk.1.attn_k.weight", "measuring"])
+def test_an_interruption_leaves_what_was_there(when: str, tmp_path: Path) -> None:
+    source = on_disk(tiny("llama", "f16"), tmp_path / "in.gguf")
+    (tmp_path / "out.gguf").write_text("precious")
+
+    def interrupt(what: str, share: float | None) -> None:
+        if what == when:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_file(source, tmp_path / "out.gguf", Request("q8_0", text=TEXT, overwrite=True), interrupt)
+    assert left_in(tmp_path) == ["in.gguf", "out.gguf"] and (tmp_path / "out.gguf").read_text() == "precious"
