@@ -197,21 +197,6 @@ bool one_scale(const FileMatrix& file, float& scale) {
 std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file, int n_threads) {
     const PanelShape s = shape_of(Format::q6_k);
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
-    auto m = start(file, Format::q6_k, static_cast<size_t>(n_blocks) * (64 * static_cast<size_t>(s.bits) + 2 * 64));
-    allocate(*m);
-    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
-        read_row(file, r, row);
-        for (int i = 0; i < file.n_cols; ++i) row.codes[static_cast<size_t>(i)] = static_cast<uint8_t>(row.codes[static_cast<size_t>(i)] + 31);
-        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    });
-    return m;
-}
-
-// One scale outside the blocks is a float32, which t2g's halves don't hold. Where activations are int8 per 32, which
-// no model file asks for today, bytes with a float32 for each 16 do.
-std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file, int n_threads) {
-    const PanelShape s = shape_of(Format::q6_k);
-    const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     auto m = start(file, Format::q6_k, static_cast<size_t>(n_blocks) * (64 * s.bits + 2 * 64));
     allocate(*m);
     each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
@@ -225,7 +210,6 @@ std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file, int n_threads)
 std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int n_threads) {
     float scale = file.scale;
     const bool outside = file.type->scale_at < 0;
-    if (outside && !per_token) return make_wide_ternary(file, n_threads);
     if (outside && !per_token) return make_wide_ternary(file, n_threads);
     const bool single = per_token && (outside || one_scale(file, scale));
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
