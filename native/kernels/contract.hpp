@@ -117,11 +117,12 @@ struct Kernels {
                        int32_t* rows);
 };
 
-// Bytes of scratch that gemm needs for n tokens and matrices of at most n_cols columns: codes, scales and minima of a
-// chunk, integer sums, and a panel as floats.
+// Bytes of scratch that gemm needs for n tokens and matrices of at most n_cols columns: for two panels codes, scales and
+// minima of a chunk and integer sums, and for one all columns as floats.
 constexpr size_t kGemmCols = 1024;  // columns unpacked at a time
 constexpr size_t gemm_scratch_bytes(int n_tokens, int n_cols) {
-    return static_cast<size_t>(n_cols) * kRows * 4 + kGemmCols * kRows + (kGemmCols / 16) * kRows * 4 * 2 + static_cast<size_t>(n_tokens) * kRows * 4 + 256;
+    const size_t panel = kGemmCols * kRows + 2 * (kGemmCols / 16) * kRows * 4 + static_cast<size_t>(n_tokens) * kRows * 4;
+    return 2 * panel + static_cast<size_t>(n_cols) * kRows * 4 + 64;
 }
 
 const Kernels& kernels_scalar();

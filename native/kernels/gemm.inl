@@ -10,22 +10,22 @@ struct Unpacked {
     float* minima;   // [block][16]
 };
 
-template <int bits, int halves, bool has_min, int offset, int T>
-inline void block_tile(const Unpacked& w, int n_blocks, const Activations& x, int token, int first, float* y, size_t y_stride) {
+// N panels by T tokens: a quad of activations is read once for N products.
+template <int bits, int halves, bool has_min, int offset, int N, int T>
+inline void block_tile(const Unpacked* w, int n_blocks, const Activations& x, int token, int first, float* y, size_t y_stride) {
     constexpr int per_half = 8 / halves;
-    F acc[T];
+    F acc[N][T];
     const int8_t* q[T];
     for (int t = 0; t < T; ++t) {
-        acc[t] = f_load(y + t * y_stride);
+        for (int p = 0; p < N; ++p) acc[p][t] = f_load(y + t * y_stride + p * kRows);
         q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
     }
     const float* d = x.d + token * x.d_stride + first;
     const float* d_sum = x.d_sum + token * x.d_stride + first;
     const int32_t* sum = x.sum + token * x.d_stride + first;
     for (int b = 0; b < n_blocks; ++b) {
-        const uint8_t* codes = w.codes + static_cast<size_t>(b) * 512;
         for (int half = 0; half < halves; ++half) {
-            I total[T];
+            I total[N][T];
             for (int t = 0; t < T; ++t) {
                 int32_t taken = 0;
                 if constexpr (halves == 2) {
@@ -33,36 +33,48 @@ inline void block_tile(const Unpacked& w, int n_blocks, const Activations& x, in
                 } else if constexpr (offset != 0) {
                     taken = sum[t * x.d_stride + b];
                 }
-                total[t] = i_set1(-offset * taken);
+                for (int p = 0; p < N; ++p) total[p][t] = i_set1(-offset * taken);
             }
 #pragma GCC unroll 8
             for (int j = half * per_half; j < (half + 1) * per_half; ++j) {
-                const B packed = b_load(codes + 64 * j);
+                B packed[N];
+#pragma GCC unroll 2
+                for (int p = 0; p < N; ++p) packed[p] = b_load(w[p].codes + static_cast<size_t>(b) * 512 + 64 * j);
 #pragma GCC unroll 8
-                for (int t = 0; t < T; ++t) total[t] = dot<bits>(total[t], packed, q[t] + kBlock * b + 4 * j);
+                for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+                    for (int p = 0; p < N; ++p) total[p][t] = dot<bits>(total[p][t], packed[p], q[t] + kBlock * b + 4 * j);
             }
-            const F scale = f_load(w.scales + (b * halves + half) * 16);
+#pragma GCC unroll 2
+            for (int p = 0; p < N; ++p) {
+                const F scale = f_load(w[p].scales + (b * halves + half) * 16);
 #pragma GCC unroll 8
-            for (int t = 0; t < T; ++t)
-                acc[t] = f_fma(f_from_i(total[t]), f_mul(scale, f_set1(d[t * x.d_stride + b])), acc[t]);
+                for (int t = 0; t < T; ++t)
+                    acc[p][t] = f_fma(f_from_i(total[p][t]), f_mul(scale, f_set1(d[t * x.d_stride + b])), acc[p][t]);
+            }
         }
         if constexpr (has_min) {
-            const F minimum = f_load(w.minima + b * 16);
+#pragma GCC unroll 2
+            for (int p = 0; p < N; ++p) {
+                const F minimum = f_load(w[p].minima + b * 16);
 #pragma GCC unroll 8
-            for (int t = 0; t < T; ++t) acc[t] = f_fma(minimum, f_set1(d_sum[t * x.d_stride + b]), acc[t]);
+                for (int t = 0; t < T; ++t) acc[p][t] = f_fma(minimum, f_set1(d_sum[t * x.d_stride + b]), acc[p][t]);
+            }
         }
     }
-    for (int t = 0; t < T; ++t) f_store(y + t * y_stride, acc[t]);
+    for (int t = 0; t < T; ++t)
+        for (int p = 0; p < N; ++p) f_store(y + t * y_stride + p * kRows, acc[p][t]);
 }
 
-template <int bits, int halves, bool has_min, int offset>
-inline void block_tokens(const Unpacked& w, int n_blocks, const Activations& x, int n_tokens, int first, float* y,
+template <int bits, int halves, bool has_min, int offset, int N>
+inline void block_tokens(const Unpacked* w, int n_blocks, const Activations& x, int n_tokens, int first, float* y,
                          size_t y_stride) {
+    constexpr int T = kTileTokens / N;
     int t = 0;
-    for (; t + kTileTokens <= n_tokens; t += kTileTokens)
-        block_tile<bits, halves, has_min, offset, kTileTokens>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
+    for (; t + T <= n_tokens; t += T)
+        block_tile<bits, halves, has_min, offset, N, T>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
     for (; t < n_tokens; ++t)
-        block_tile<bits, halves, has_min, offset, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
+        block_tile<bits, halves, has_min, offset, N, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
 }
 
 // Tokens below which outliers' columns are looked up one by one; above, the whole panel becomes floats first.
@@ -95,30 +107,53 @@ inline float* columns_in(const Unpacked& u, int n_tokens) {
     return u.minima + kGemmCols / 16 * kRows + static_cast<size_t>(n_tokens) * kRows;
 }
 
+// A second panel's parts, after all that belongs to the first.
+inline Unpacked second_in(const Unpacked& u, int n_tokens, int n_cols) {
+    uint8_t* codes = reinterpret_cast<uint8_t*>(columns_in(u, n_tokens) + static_cast<size_t>(n_cols) * kRows);
+    float* scales = reinterpret_cast<float*>(codes + kGemmCols * kRows);
+    return {codes, scales, scales + kGemmCols / 16 * kRows};
+}
+
+// Blocks [first, first + n) of a panel.
+template <Format format>
+inline void unpack_blocks(const PanelParts<format>& parts, int first, int n, const Unpacked& u) {
+    using P = Panel<format>;
+    for (int b = 0; b < n; ++b) {
+        const uint8_t* codes = parts.codes + static_cast<size_t>(first + b) * P::block_bytes;
+        for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
+        for (int half = 0; half < P::halves; ++half) {
+            const size_t at = static_cast<size_t>(first + b) * P::halves + half;
+            f_store(u.scales + (b * P::halves + half) * 16, P::scale(parts.scales + at * P::scale_bytes));
+        }
+        if constexpr (P::has_min)
+            f_store(u.minima + b * 16, P::scale(parts.minima + static_cast<size_t>(first + b) * P::scale_bytes));
+    }
+}
+
+// N panels from `panel` on.
+template <Format format, int N>
+inline void gemm_panels(const MatrixView& w, int panel, const Activations& x, int n_tokens, float* y, size_t y_stride,
+                        uint8_t* scratch) {
+    using P = Panel<format>;
+    const Unpacked only = unpacked_in(scratch);
+    const Unpacked u[2] = {only, second_in(only, n_tokens, w.n_cols)};
+    const int chunk = static_cast<int>(kGemmCols) / kBlock;
+    for (int p = 0; p < N; ++p)
+        start_sums(PanelParts<format>(w, panel + p), x, n_tokens, w.n_cols, columns_in(only, n_tokens), y + (panel + p) * kRows, y_stride);
+    for (int first = 0; first < w.n_blocks; first += chunk) {
+        const int n = min_int(chunk, w.n_blocks - first);
+        for (int p = 0; p < N; ++p) unpack_blocks(PanelParts<format>(w, panel + p), first, n, u[p]);
+        block_tokens<P::bits, P::halves, P::has_min, P::offset, N>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+    }
+}
+
 template <Format format>
 inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                         size_t y_stride, uint8_t* scratch) {
-    using P = Panel<format>;
-    const Unpacked u = unpacked_in(scratch);
-    const int chunk = static_cast<int>(kGemmCols) / kBlock;
-    for (int panel = begin; panel < end; ++panel) {
-        const PanelParts<format> parts(w, panel);
-        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
-        for (int first = 0; first < w.n_blocks; first += chunk) {
-            const int n = min_int(chunk, w.n_blocks - first);
-            for (int b = 0; b < n; ++b) {
-                const uint8_t* codes = parts.codes + static_cast<size_t>(first + b) * P::block_bytes;
-                for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
-                for (int half = 0; half < P::halves; ++half) {
-                    const size_t at = static_cast<size_t>(first + b) * P::halves + half;
-                    f_store(u.scales + (b * P::halves + half) * 16, P::scale(parts.scales + at * P::scale_bytes));
-                }
-                if constexpr (P::has_min)
-                    f_store(u.minima + b * 16, P::scale(parts.minima + static_cast<size_t>(first + b) * P::scale_bytes));
-            }
-            block_tokens<P::bits, P::halves, P::has_min, P::offset>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
-        }
-    }
+    int panel = begin;
+    for (; panel + kTilePanels <= end; panel += kTilePanels)
+        gemm_panels<format, kTilePanels>(w, panel, x, n_tokens, y, y_stride, scratch);
+    for (; panel < end; ++panel) gemm_panels<format, 1>(w, panel, x, n_tokens, y, y_stride, scratch);
 }
 
 inline void unpack_t2(const uint8_t* codes, int n_blocks, uint8_t* out) {
@@ -137,46 +172,62 @@ inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations&
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);
             for (int b = 0; b < n; ++b) f_store(u.scales + b * 16, parts.scale(first + b));
-            block_tokens<2, 1, false, 1>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+            block_tokens<2, 1, false, 1, 1>(&u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
     }
 }
 
-// T tokens by one panel's chunk: nothing but integer products in the loop.
-template <int T>
-inline void t2_tile(const uint8_t* codes, int n_blocks, const Activations& x, int token, int first, int32_t* sums) {
-    I acc[T];
+// N panels' chunk by T tokens: nothing but integer products in the loop. sums: per panel, 16 a token.
+template <int N, int T>
+inline void t2_tile(const Unpacked* w, int n_blocks, const Activations& x, int token, int first, int32_t* const* sums) {
+    I acc[N][T];
     const int8_t* q[T];
     for (int t = 0; t < T; ++t) {
-        acc[t] = i_load(sums + 16 * (token + t));
+        for (int p = 0; p < N; ++p) acc[p][t] = i_load(sums[p] + 16 * (token + t));
         q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
     }
-    for (int j = 0; j < 8 * n_blocks; ++j, codes += 64) {
-        const B w = b_load(codes);
+    for (int j = 0; j < 8 * n_blocks; ++j) {
+        B codes[N];
+#pragma GCC unroll 2
+        for (int p = 0; p < N; ++p) codes[p] = b_load(w[p].codes + 64 * static_cast<size_t>(j));
 #pragma GCC unroll 16
-        for (int t = 0; t < T; ++t) acc[t] = dot_u7(acc[t], w, q[t] + 4 * j);
+        for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+            for (int p = 0; p < N; ++p) acc[p][t] = dot_u7(acc[p][t], codes[p], q[t] + 4 * j);
     }
-    for (int t = 0; t < T; ++t) i_store(sums + 16 * (token + t), acc[t]);
+    for (int t = 0; t < T; ++t)
+        for (int p = 0; p < N; ++p) i_store(sums[p] + 16 * (token + t), acc[p][t]);
+}
+
+template <int N>
+inline void t2_panels(const MatrixView& w, int panel, const Activations& x, int n_tokens, float* y, size_t y_stride,
+                      uint8_t* scratch) {
+    const Unpacked only = unpacked_in(scratch);
+    const Unpacked u[2] = {only, second_in(only, n_tokens, w.n_cols)};
+    int32_t* sums[2];
+    for (int p = 0; p < 2; ++p) sums[p] = reinterpret_cast<int32_t*>(u[p].minima + kGemmCols / 16 * kRows);
+    const int chunk = static_cast<int>(kGemmCols) / kBlock;
+    for (int p = 0; p < N; ++p)
+        for (int t = 0; t < n_tokens; ++t) i_store(sums[p] + 16 * t, i_set1(-x.sum[t * x.d_stride]));
+    for (int first = 0; first < w.n_blocks; first += chunk) {
+        const int n = min_int(chunk, w.n_blocks - first);
+        for (int p = 0; p < N; ++p)
+            unpack_t2(w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128, n, u[p].codes);
+        int t = 0;
+        for (; t + kTileTokens <= n_tokens; t += kTileTokens) t2_tile<N, kTileTokens>(u, n, x, t, first, sums);
+        for (; t < n_tokens; ++t) t2_tile<N, 1>(u, n, x, t, first, sums);
+    }
+    for (int p = 0; p < N; ++p)
+        for (int t = 0; t < n_tokens; ++t)
+            f_store(y + t * y_stride + (panel + p) * kRows,
+                    f_mul(f_from_i(i_load(sums[p] + 16 * t)), f_set1(w.scale * x.d[t * x.d_stride])));
 }
 
 inline void gemm_t2(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                     size_t y_stride, uint8_t* scratch) {
-    const Unpacked u = unpacked_in(scratch);
-    int32_t* sums = reinterpret_cast<int32_t*>(u.minima + kGemmCols / 16 * kRows);
-    const int chunk = static_cast<int>(kGemmCols) / kBlock;
-    for (int panel = begin; panel < end; ++panel) {
-        for (int t = 0; t < n_tokens; ++t) i_store(sums + 16 * t, i_set1(-x.sum[t * x.d_stride]));
-        for (int first = 0; first < w.n_blocks; first += chunk) {
-            const int n = min_int(chunk, w.n_blocks - first);
-            unpack_t2(w.data + static_cast<size_t>(panel) * w.panel_bytes + static_cast<size_t>(first) * 128, n, u.codes);
-            int t = 0;
-            for (; t + kTileTokens <= n_tokens; t += kTileTokens) t2_tile<kTileTokens>(u.codes, n, x, t, first, sums);
-            for (; t < n_tokens; ++t) t2_tile<1>(u.codes, n, x, t, first, sums);
-        }
-        for (int t = 0; t < n_tokens; ++t)
-            f_store(y + t * y_stride + panel * kRows,
-                    f_mul(f_from_i(i_load(sums + 16 * t)), f_set1(w.scale * x.d[t * x.d_stride])));
-    }
+    int panel = begin;
+    for (; panel + kTilePanels <= end; panel += kTilePanels) t2_panels<kTilePanels>(w, panel, x, n_tokens, y, y_stride, scratch);
+    for (; panel < end; ++panel) t2_panels<1>(w, panel, x, n_tokens, y, y_stride, scratch);
 }
 
 void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride,

@@ -6,6 +6,7 @@
 namespace solvent { namespace {
 
 constexpr int kTileTokens = 4;
+constexpr int kTilePanels = 1;
 
 struct F {
     __m256 a, b;

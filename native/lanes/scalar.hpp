@@ -9,6 +9,7 @@
 namespace solvent { namespace {
 
 constexpr int kTileTokens = 4;
+constexpr int kTilePanels = 1;
 
 struct F {
     float lane[16];
