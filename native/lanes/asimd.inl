@@ -43,12 +43,8 @@ inline F f_max(F a, F b) { SOLVENT_EACH(F, vbslq_f32(vcgtq_f32(a.part[i], b.part
 inline F f_min(F a, F b) { SOLVENT_EACH(F, vbslq_f32(vcltq_f32(a.part[i], b.part[i]), a.part[i], b.part[i])); }
 inline F f_abs(F a) { SOLVENT_EACH(F, vabsq_f32(a.part[i])); }
 inline F f_from_i(I a) { SOLVENT_EACH(F, vcvtq_f32_s32(a.part[i])); }
-// Half to even. The conversion saturates, and makes a NaN 0; what no int32 holds becomes INT32_MIN, as on x86.
-inline int32x4_t round4(float32x4_t v) {
-    const uint32x4_t fits = vcltq_f32(vabsq_f32(v), vdupq_n_f32(2147483648.0f));
-    return vbslq_s32(fits, vcvtnq_s32_f32(v), vdupq_n_s32(INT32_MIN));
-}
-inline I i_round(F a) { SOLVENT_EACH(I, round4(a.part[i])); }
+// Half to even. Beyond int32 it saturates where x86 gives INT32_MIN: callers bring numbers in range.
+inline I i_round(F a) { SOLVENT_EACH(I, vcvtnq_s32_f32(a.part[i])); }
 // v · 2^n for n in [-126, 127] and results that stay normal
 inline F f_scale2(F v, I n) {
     SOLVENT_EACH(F, vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v.part[i]), vshlq_n_s32(n.part[i], 23))));

@@ -148,6 +148,7 @@ void products(const char* name, const MatrixView& w, const Tokens& tokens, int m
     for (int n = 1; n <= most; ++n) {
         std::vector<float> many(width * static_cast<size_t>(n));
         std::vector<uint8_t> scratch(gemm_scratch_bytes(n, w.n_cols));
+        // One panel, then the rest: panels may go by twos.
         kernels.gemm(w, 0, 1, tokens.view, n, many.data(), width, scratch.data());
         kernels.gemm(w, 1, w.n_panels, tokens.view, n, many.data(), width, scratch.data());
         if (std::memcmp(many.data(), one.data(), many.size() * sizeof(float)) != 0) {
@@ -163,7 +164,7 @@ void panel_products(Random& random, int most) {
             for (const int group : {1, 2, 3}) {
                 if (group > 1 && s.format != Format::t2g) break;
                 const int n_blocks = n_cols / kBlock;
-                MatrixView w = {s.format, 2 * kRows, n_cols, 2, n_blocks, group, nullptr, 0, 0.375f};
+                MatrixView w = {s.format, 4 * kRows, n_cols, 4, n_blocks, group, nullptr, 0, 0.375f};
                 const std::vector<uint8_t> data = panels(random, s, w);
                 products(s.name, w, Tokens(random, most, n_cols, s.format == Format::t2), most);
             }
@@ -197,7 +198,7 @@ void row_products(Random& random, int most) {
 void quantise(std::vector<float> x) {
     const int n = static_cast<int>(x.size());
     const size_t width = static_cast<size_t>((n + 31) / 32 * 32), n_blocks = width / 32;
-    std::vector<int8_t> q(width), q_token((x.size() + 15) / 16 * 16);
+    std::vector<int8_t> q(width), q_token(width);
     std::vector<float> d(n_blocks), d_sum(n_blocks), outlier(kOutliers), d_token(1);
     std::vector<int32_t> sum(n_blocks), at(kOutliers), sum_token(1);
     kernels.quantise_blocks(x.data(), n, {q.data(), d.data(), d_sum.data(), sum.data(), at.data(), outlier.data()});
@@ -236,8 +237,8 @@ void vectors(Random& random) {
         print("argmax", n, std::vector<int>{kernels.argmax(x.data(), n)});
         quantise(x);
     }
-    // What e^x clamps, what a half rounds to 0, to a subnormal, to a tie and to infinity, what ties when rounded.
-    std::vector<float> ends = {-0.0f, 0.0f, 1e-8f, 3e-8f, 6e-5f, -6.1e-5f, 65504.0f, 65519.0f, 65520.0f, 1e30f, -1e30f, 1.00048828125f, 200.0f, -200.0f, 87.5f, -87.5f};
+    // What e^x clamps, what a half rounds to 0, to a subnormal, to a tie and to infinity, and no number.
+    std::vector<float> ends = {-0.0f, 0.0f, 1e-8f, 3e-8f, 6e-5f, -6.1e-5f, 65504.0f, 65519.0f, 65520.0f, 1e30f, -1e30f, 1.00048828125f, __builtin_nanf(""), -200.0f, 87.5f, -87.5f};
     const std::vector<float> ones(ends.size(), 1.0f);
     std::vector<uint16_t> half(ends.size());
     std::vector<float> out(ends.size());
@@ -251,7 +252,7 @@ void vectors(Random& random) {
     for (size_t i = 0; i < ties.size(); ++i) ties[i] += static_cast<float>(static_cast<int>(i) - 32);
     ties[5] = 127.0f;
     quantise(ties);
-    // Infinities times 0 are no numbers, which no int32 holds; more of them than outliers take.
+    // Infinities times 0 are no numbers; more of them than outliers take.
     std::vector<float> infinite = random.numbers(64);
     for (size_t i = 3; i < 60; i += 5) infinite[i] = i % 2 ? __builtin_inff() : -__builtin_inff();
     quantise(infinite);
