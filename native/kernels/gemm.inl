@@ -180,10 +180,10 @@ inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations&
 // N panels' chunk by T tokens: nothing but integer products in the loop. sums: per panel, 16 a token.
 template <int N, int T>
 inline void t2_tile(const Unpacked* w, int n_blocks, const Activations& x, int token, int first, int32_t* const* sums) {
-    I acc[N][T];
+    I acc[N * T];
     const int8_t* q[T];
     for (int t = 0; t < T; ++t) {
-        for (int p = 0; p < N; ++p) acc[p][t] = i_load(sums[p] + 16 * (token + t));
+        for (int p = 0; p < N; ++p) acc[p * T + t] = i_load(sums[p] + 16 * (token + t));
         q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
     }
     for (int j = 0; j < 8 * n_blocks; ++j) {
@@ -193,10 +193,10 @@ inline void t2_tile(const Unpacked* w, int n_blocks, const Activations& x, int t
 #pragma GCC unroll 16
         for (int t = 0; t < T; ++t)
 #pragma GCC unroll 2
-            for (int p = 0; p < N; ++p) acc[p][t] = dot_u7(acc[p][t], codes[p], q[t] + 4 * j);
+            for (int p = 0; p < N; ++p) acc[p * T + t] = dot_u7(acc[p * T + t], codes[p], q[t] + 4 * j);
     }
     for (int t = 0; t < T; ++t)
-        for (int p = 0; p < N; ++p) i_store(sums[p] + 16 * (token + t), acc[p][t]);
+        for (int p = 0; p < N; ++p) i_store(sums[p] + 16 * (token + t), acc[p * T + t]);
 }
 
 template <int N>
