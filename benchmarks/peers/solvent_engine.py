@@ -1,7 +1,8 @@
 """solvent's engine, timed as llama-bench times itself: the tokens alone, after loading and one warm-up run.
 
 step=logits (the default) computes all logits of every decoded token, as the peers do; step=greedy asks for the best
-token alone, which lets the head be screened. kernel: the feature word for SOLVENT_KERNEL. Tokens are random.
+token alone, which lets the head be screened, and goes on from it, as greedy decoding does: how many rows of the head
+are computed again depends on the text. kernel: the feature word for SOLVENT_KERNEL. Other tokens are random.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def _advance(job: dict[str, Any], model: Any, sequence: Any, tokens: list[int]) 
     if job["kind"] == "prefill":
         model.extend(sequence, tokens, "last")
     elif job.get("step", "logits") == "greedy":
-        for token in tokens:
-            model.greedy(sequence, token)
+        token = tokens[0]
+        for _ in tokens:
+            token = model.greedy(sequence, token)
     else:
         for token in tokens:
             model.decode([sequence], [token])
