@@ -95,7 +95,7 @@ struct Kernels {
     // The same for n tokens, y rows of y_stride floats. scratch: gemm_scratch_bytes.
     void (*gemm)(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                  size_t y_stride, uint8_t* scratch);
-    // One row of a file's q8_0, f16, bf16 or f32, as gemv computes it, bit for bit.
+    // One row of a file's q8_0, q6_k, f16, bf16 or f32, as gemv computes it, bit for bit.
     float (*row_dot)(Format format, const uint8_t* row, int n_cols, const Activations& x);
     // out = x · w / √(mean(x²) + eps)
     void (*rms_norm)(const float* x, const float* w, float eps, int n, float* out);

@@ -1,4 +1,4 @@
-// Matrices whose rows lie as in the file: floats of any width, and single q8_0 rows for exact rescoring.
+// Matrices whose rows lie as in the file: floats of any width, and single q8_0 and q6_k rows for exact rescoring.
 // A row's sum runs over sixteen lanes in order of columns, then over the lanes.
 
 namespace solvent { namespace {
@@ -82,9 +82,40 @@ inline float row_dot_q8_0(const uint8_t* row, int n, const Activations& x) {
     return acc;
 }
 
+// Weight i of a q6_k block of 256, without its scale: four low bits, two high ones, less 32.
+inline int32_t q6_k_weight(const uint8_t* block, int i) {
+    const int half = i / 128, quarter = i / 32 % 4, lane = i % 32;
+    const uint8_t low = block[64 * half + 32 * (quarter % 2) + lane], high = block[128 + 32 * half + lane];
+    return ((low >> (4 * (quarter / 2)) & 15) | (high >> (2 * quarter) & 3) << 4) - 32;
+}
+
+inline float q6_k_scale(const uint8_t* block, int i) {
+    uint16_t scale;
+    __builtin_memcpy(&scale, block + 208, 2);
+    return half_to_float(scale) * static_cast<float>(static_cast<int8_t>(block[192 + i / 16]));
+}
+
+// As gemv computes the row of a q6_k panel.
+inline float row_dot_q6_k(const uint8_t* row, int n, const Activations& x) {
+    float acc = 0.0f;
+    for (int o = 0; o < kOutliers; ++o) {
+        const uint8_t* block = row + static_cast<size_t>(x.outlier_at[o] / 256) * 210;
+        const int i = x.outlier_at[o] % 256;
+        acc = __builtin_fmaf(static_cast<float>(q6_k_weight(block, i)) * q6_k_scale(block, i), x.outlier[o], acc);
+    }
+    for (int k = 0; k < n; k += 16) {
+        const uint8_t* block = row + static_cast<size_t>(k / 256) * 210;
+        int32_t sum = 0;
+        for (int i = 0; i < 16; ++i) sum += q6_k_weight(block, k % 256 + i) * x.q[k + i];
+        acc = __builtin_fmaf(static_cast<float>(sum), q6_k_scale(block, k % 256) * x.d[k / kBlock], acc);
+    }
+    return acc;
+}
+
 float row_dot(Format format, const uint8_t* row, int n, const Activations& x) {
     float y = 0.0f;
     switch (format) {
+        case Format::q6_k: return row_dot_q6_k(row, n, x);
         case Format::q8_0: return row_dot_q8_0(row, n, x);
         case Format::f16: rows_tile<Format::f16, 1, 1>(row, 0, n, x.x, 0, &y, 0); return y;
         case Format::bf16: rows_tile<Format::bf16, 1, 1>(row, 0, n, x.x, 0, &y, 0); return y;

@@ -30,7 +30,7 @@ Logits = Literal["last", "all", "none"]
 Head = Literal["screened", "whole"]
 Floats = NDArray[np.float32]
 # Weights whose 4-bit codes bound a logit well enough to screen the head with; others are small or coarse already.
-SCREENED_TYPES = ("q8_0", "f16", "bf16", "f32")
+SCREENED_TYPES = ("q8_0", "q6_k", "f16", "bf16", "f32")
 # Below this many rows a second pass costs more than it saves.
 MIN_SCREENED_ROWS = 4096
 
