@@ -112,7 +112,7 @@ struct Kernels {
     int (*argmax)(const float* x, int n);
     // margin[r] = residual[r] · a + length[r] · b. Gives max(x − margin).
     float (*screen_floor)(const float* x, const float* residual, const float* length, float a, float b, int n);
-    // Writes the rows where x + margin ≥ floor (or is no number) to `rows`, in order; gives how many.
+    // Writes the rows where x + margin ≥ floor to `rows`, in order; gives how many.
     int (*screen_rows)(const float* x, const float* residual, const float* length, float a, float b, float floor, int n,
                        int32_t* rows);
 };
