@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <mutex>
@@ -70,6 +71,7 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     const bool trailing = type == "i2_s" || type == "i2_s_arm";
     need(data.size() >= bytes + (trailing ? 4 : 0), "the bytes are fewer than the shape needs");
     if (trailing) std::memcpy(&scale, data.data() + bytes, 4);
+    need(std::isfinite(scale), "the scale of the matrix is no finite number");
     return {known, data.data(), n_rows, n_cols, scale, mapped};
 }
 

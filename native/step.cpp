@@ -66,7 +66,6 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
 
 void Decoder::reserve(int n_tokens) {
     if (n_tokens <= reserved_) return;
-    reserved_ = n_tokens;
     const size_t n = static_cast<size_t>(n_tokens);
     x_.assign(n * width_16_, 0.0f);
     qkv_.assign(n * (q_16_ + 2 * kv_16_), 0.0f);
@@ -75,6 +74,7 @@ void Decoder::reserve(int n_tokens) {
     attended_.assign(n * q_16_, 0.0f);
     activations_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
     for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens, std::max({width_16_, ff_16_, q_16_})), 0);
+    reserved_ = n_tokens;  // last: what couldn't be had is asked for again
 }
 
 void Decoder::grow_rope(int n_tokens) {
@@ -198,7 +198,7 @@ bool Decoder::better_alone(int n_tokens) {
     // A first step of several tokens goes by what single ones have shown.
     const double* seconds = timed.n_steps == 0 ? timed_[0].seconds : timed.seconds;
     const bool slower = seconds[1] > 0.0 && seconds[1] < seconds[0];
-    const int first_try = n_tokens > 1 ? 3 : 4, try_every = n_tokens > 1 ? 16 : 64;
+    const int first_try = n_tokens > 1 ? 8 : 4, try_every = n_tokens > 1 ? 32 : 64;
     ++timed.n_steps;
     const bool other = timed.n_steps == first_try || timed.n_steps % try_every == 0;
     return slower != other;

@@ -4,6 +4,8 @@
 
 namespace solvent { namespace {
 
+constexpr int kTileTokens = 3;
+
 // Unsigned bytes below 128 times signed ones: two products stay below 2¹⁵ (127·128·2 = 32,512), so 16 bits hold them.
 inline __m256i dot7(__m256i acc, __m256i w, __m256i x) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));

@@ -5,7 +5,6 @@
 
 namespace solvent { namespace {
 
-constexpr int kTileTokens = 4;
 constexpr int kTilePanels = 1;
 
 struct F {

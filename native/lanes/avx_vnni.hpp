@@ -4,6 +4,8 @@
 
 namespace solvent { namespace {
 
+constexpr int kTileTokens = 4;
+
 // As assembly, since GCC 12 copies the sum around its intrinsic, in and out: two moves a product.
 inline __m256i dot(__m256i acc, __m256i w, __m256i x) {
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(w), "x"(x));
