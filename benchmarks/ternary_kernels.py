@@ -93,7 +93,8 @@ def main() -> None:
             "# Ternary kernels, one thread",
             "",
             f"Random weights, K = {COLUMNS}, {ROUNDS} rounds with the arms in turn, medians (p10–p90), `python"
-            " benchmarks/ternary_kernels.py --publish`. Packing isn't counted; rounding the activations to int8 and copying the results is, once per eight products of prefill.",
+            " benchmarks/ternary_kernels.py --publish`. Packing isn't counted; rounding the activations to int8 and"
+            " copying the results is, once per eight products of prefill.",
             "",
             f"Decode, {large.n_bytes / 2**30:.2f} GiB of 2-bit codes. Memory read over as many bytes: {limit / 4:.1f}"
             f" GB/s, so at most {limit:.0f} G weights/s.",

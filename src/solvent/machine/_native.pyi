@@ -22,7 +22,6 @@ class Matrix:
         mapped: bool = False,
         n_threads: int = 1,
     ) -> None: ...
-
     def multiply(
         self, x: NDArray[np.float32], kernels: str, n_together: int = 1, n_passes: int = 1
     ) -> NDArray[np.float32]: ...

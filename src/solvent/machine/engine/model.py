@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from solvent.errors import EngineError
+from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
 from solvent.machine.engine.model_file import ModelFile, Tensor
@@ -38,7 +38,8 @@ MIN_SCREENED_ROWS = 4096
 class Sequence:
     """The tokens that a model has seen in one text: their keys and values, up to `context` tokens."""
 
-    def __init__(self, native_sequence: _native.Sequence) -> None:
+    def __init__(self, model: Model, native_sequence: _native.Sequence) -> None:
+        self.model = model
         self.native = native_sequence
 
     @property
@@ -102,7 +103,7 @@ class Model:
         context = self.config.context if context is None else context
         if not 0 < context <= self.config.context:
             raise EngineError("context", str(context), f"1 to {self.config.context}, the model's")
-        return Sequence(self.native.new_sequence(context))
+        return Sequence(self, self.native.new_sequence(context))
 
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:
         """Appends tokens and gives logits: (n_vocab,) of the last, (T, n_vocab) of all, or (0, n_vocab).
@@ -144,6 +145,8 @@ class Model:
         return ids.astype(np.int32)
 
     def _check_room(self, sequence: Sequence, n_tokens: int) -> None:
+        if sequence.model is not self:
+            raise EngineError("sequence", "one of another model", "one that this model made")
         if sequence.n_tokens + n_tokens > sequence.context:
             raise EngineError(
                 "context",
@@ -158,9 +161,12 @@ class Model:
             return np.ascontiguousarray(dequantise(tensor), dtype=np.float32)
         rows, columns = tensor.shape
         per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
-        matrix: _native.Matrix = native.extension().Matrix(
-            tensor.type, rows, columns, tensor.data, tensor.scale, per_token, _is_mapped(tensor), self.threads
-        )
+        try:
+            matrix: _native.Matrix = native.extension().Matrix(
+                tensor.type, rows, columns, tensor.data, tensor.scale, per_token, _is_mapped(tensor), self.threads
+            )
+        except ValueError as error:
+            raise ModelFileError(tensor.name, str(error), "a tensor that the engine can run") from None
         return matrix
 
 
