@@ -59,7 +59,7 @@ Wants Matrix::wants() const {
         case Format::t2: return Wants::token;
         case Format::f16:
         case Format::bf16:
-        case Format::f32: return Wants::floats;
+        case Format::f32: return per_token ? Wants::rounded : Wants::floats;
         default: return Wants::blocks;
     }
 }
@@ -269,7 +269,11 @@ std::pair<double, double> round_to_screen(const float* weights, int n_blocks, Ro
 }  // namespace
 
 std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads) {
-    if (file.type->is_float()) return make_floats(file);
+    if (file.type->is_float()) {
+        auto m = make_floats(file);
+        m->per_token = per_token;
+        return m;
+    }
     if (file.type->ternary()) return make_ternary(file, per_token, n_threads);
     const Format format = block_format(file.type->kind);
     const PanelShape s = shape_of(format);

@@ -23,14 +23,16 @@ class Pages {
     size_t bytes_ = 0;
 };
 
-// What a matrix wants its activations as.
-enum class Wants { blocks, token, floats };
+// What a matrix wants its activations as: int8 per 32, int8 per token, floats, or floats rounded to int8 per token,
+// for BitNet's layers where the file keeps their weights as floats.
+enum class Wants { blocks, token, floats, rounded };
 
 struct Matrix {
     MatrixView view{};
     FileMatrix file{};             // stays mapped: embeddings and exact rescoring read its rows
     std::unique_ptr<Pages> pages;  // null where view.data is the file's
     size_t bytes_per_pass = 0;     // that one token's product reads
+    bool per_token = false;        // activations are int8 per token, whatever the weights
     Wants wants() const;
 };
 

@@ -109,13 +109,16 @@ void ActivationStore::take(const Kernels& kernels, int row, const float* from, i
             return kernels.quantise_blocks(from, n, out);
         }
         case Wants::token: return kernels.quantise_token(from, n, &q_token[at], &d_token[r], &sum_token[r]);
-        case Wants::floats: std::memcpy(&x[at], from, sizeof(float) * static_cast<size_t>(n));
+        case Wants::floats: std::memcpy(&x[at], from, sizeof(float) * static_cast<size_t>(n)); return;
+        case Wants::rounded:
+            take(kernels, row, from, n, Wants::token);
+            for (size_t i = 0; i < static_cast<size_t>(n); ++i) x[at + i] = static_cast<float>(q_token[at + i]) * d_token[r];
     }
 }
 
 // In each form that a reader wants, once.
 void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
-    bool done[3] = {};
+    bool done[4] = {};
     for (const Matrix* reader : readers) {
         if (!reader || done[static_cast<int>(reader->wants())]) continue;
         done[static_cast<int>(reader->wants())] = true;

@@ -77,8 +77,8 @@ inline void block_tokens(const Unpacked* w, int n_blocks, const Activations& x, 
         block_tile<bits, halves, has_min, offset, N, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
 }
 
-// Tokens below which outliers' columns are looked up one by one; above, the whole panel becomes floats first.
-constexpr int kFewTokens = 16;
+// Tokens below which unpacking a panel costs more than it saves.
+constexpr int kFewTokens = 32;
 
 // y = Σ weight · outlier for every token. columns: scratch for K · 16 floats.
 template <typename Parts>
@@ -232,6 +232,7 @@ inline void gemm_t2(const MatrixView& w, int begin, int end, const Activations& 
 
 void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride,
           uint8_t* scratch) {
+    if (n_tokens < kFewTokens) return gemv_few(w, begin, end, x, n_tokens, y, y_stride);
     switch (w.format) {
         case Format::q4_0: return gemm_blocks<Format::q4_0>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::q4_1: return gemm_blocks<Format::q4_1>(w, begin, end, x, n_tokens, y, y_stride, scratch);

@@ -12,99 +12,159 @@ inline void fetch_ahead(const uint8_t* p) {
     for (int line = 0; line < bytes; line += 64) __builtin_prefetch(p + kAhead + line, 0, 2);
 }
 
-template <Format format>
-inline void gemv_blocks(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
+// Where a token's activations begin.
+inline Activations token_of(const Activations& x, int token) {
+    const size_t t = static_cast<size_t>(token);
+    Activations one = x;
+    one.q = x.q + t * x.q_stride;
+    one.d = x.d + t * x.d_stride;
+    one.d_sum = x.d_sum ? x.d_sum + t * x.d_stride : nullptr;
+    one.sum = x.sum + t * x.d_stride;
+    one.outlier_at = x.outlier_at ? x.outlier_at + t * kOutliers : nullptr;
+    one.outlier = x.outlier ? x.outlier + t * kOutliers : nullptr;
+    return one;
+}
+
+// One panel by T tokens from `token` on. fetch: the codes come from memory, not from a tile before.
+template <Format format, int T>
+inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
     using P = Panel<format>;
-    constexpr int per_half = 8 / P::halves;
+    constexpr int per_half = 8 / P::halves, sums = T == 1 ? 2 : 1;  // one token alone would wait for its own sum
     constexpr int bytes = P::block_bytes + (P::halves + P::has_min) * P::scale_bytes;
-    for (int panel = begin; panel < end; ++panel) {
-        const PanelParts<format> parts(w, panel);
-        const uint8_t *codes = parts.codes, *scales = parts.scales, *minima = parts.minima;
-        F acc = outliers_dot(x.outlier_at, x.outlier, parts);
-        for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
-            fetch_ahead<bytes>(parts.codes + static_cast<size_t>(b) * bytes);
-            const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
-            const F d = f_set1(x.d[b]);
-            for (int half = 0; half < P::halves; ++half, scales += P::scale_bytes) {
+    const PanelParts<format> parts(w, panel);
+    const uint8_t *codes = parts.codes, *scales = parts.scales, *minima = parts.minima;
+    Activations own[T];
+    F acc[T];
+    for (int t = 0; t < T; ++t) {
+        own[t] = token_of(x, token + t);
+        acc[t] = outliers_dot(own[t].outlier_at, own[t].outlier, parts);
+    }
+    for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
+        if (fetch) fetch_ahead<bytes>(parts.codes + static_cast<size_t>(b) * bytes);
+        for (int half = 0; half < P::halves; ++half, scales += P::scale_bytes) {
+            I total[T][sums];
+            for (int t = 0; t < T; ++t) {
                 int32_t taken = 0;
                 if constexpr (P::halves == 2) {
-                    for (int i = 0; i < 16; ++i) taken += q[16 * half + i];
+                    for (int i = 0; i < 16; ++i) taken += own[t].q[b * kBlock + 16 * half + i];
                 } else {
-                    taken = x.sum[b];
+                    taken = own[t].sum[b];
                 }
-                I even = i_set1(-P::offset * taken), odd = i_zero();
-#pragma GCC unroll 8
-                for (int j = 0; j < per_half; j += 2) {
-                    const int at = half * per_half + j;
-                    even = dot<P::bits>(even, quad<P::bits>(codes, at), q + 4 * at);
-                    odd = dot<P::bits>(odd, quad<P::bits>(codes, at + 1), q + 4 * at + 4);
-                }
-                acc = f_fma(f_from_i(i_add(even, odd)), f_mul(P::scale(scales), d), acc);
+                for (int s = 0; s < sums; ++s) total[t][s] = s ? i_zero() : i_set1(-P::offset * taken);
             }
-            if constexpr (P::has_min) {
-                acc = f_fma(P::scale(minima), f_set1(x.d_sum[b]), acc);
-                minima += P::scale_bytes;
+#pragma GCC unroll 8
+            for (int j = 0; j < per_half; ++j) {
+                const int at = half * per_half + j;
+                const B four = quad<P::bits>(codes, at);
+#pragma GCC unroll 4
+                for (int t = 0; t < T; ++t)
+                    total[t][j % sums] = dot<P::bits>(total[t][j % sums], four, own[t].q + b * kBlock + 4 * at);
+            }
+            const F scale = P::scale(scales);
+#pragma GCC unroll 4
+            for (int t = 0; t < T; ++t) {
+                const I sum = sums == 2 ? i_add(total[t][0], total[t][sums - 1]) : total[t][0];
+                acc[t] = f_fma(f_from_i(sum), f_mul(scale, f_set1(own[t].d[b])), acc[t]);
             }
         }
-        f_store(y + static_cast<size_t>(panel) * kRows, acc);
+        if constexpr (P::has_min) {
+            const F minimum = P::scale(minima);
+            minima += P::scale_bytes;
+#pragma GCC unroll 4
+            for (int t = 0; t < T; ++t) acc[t] = f_fma(minimum, f_set1(own[t].d_sum[b]), acc[t]);
+        }
     }
+    for (int t = 0; t < T; ++t) f_store(y + t * y_stride + static_cast<size_t>(panel) * kRows, acc[t]);
 }
 
 // Ternary with one scale: the whole row is one integer sum.
-inline void gemv_t2(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
-    const F scale = f_set1(w.scale * x.d[0]);
-    for (int panel = begin; panel < end; ++panel) {
-        const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
-        I acc[4] = {i_set1(-x.sum[0]), i_zero(), i_zero(), i_zero()};
-        const int8_t* q = x.q;
-        for (int u = 0; u < 2 * w.n_blocks; ++u, codes += 64, q += 16) {
-            fetch_ahead<64>(codes);
-            const B packed = b_load(codes);
-            acc[0] = dot_u7(acc[0], b_and(packed, 3), q);
-            acc[1] = dot_u7(acc[1], b_and(b_shift<2>(packed), 3), q + 4);
-            acc[2] = dot_u7(acc[2], b_and(b_shift<4>(packed), 3), q + 8);
-            acc[3] = dot_u7(acc[3], b_and(b_shift<6>(packed), 3), q + 12);
+template <int T>
+inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+    constexpr int sums = T == 1 ? 4 : 2;
+    const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
+    Activations own[T];
+    I acc[T][sums];
+    for (int t = 0; t < T; ++t) {
+        own[t] = token_of(x, token + t);
+        for (int s = 0; s < sums; ++s) acc[t][s] = s ? i_zero() : i_set1(-own[t].sum[0]);
+    }
+    for (int u = 0; u < 2 * w.n_blocks; ++u, codes += 64) {
+        if (fetch) fetch_ahead<64>(codes);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+            const B four = quad<2>(codes, j);
+#pragma GCC unroll 4
+            for (int t = 0; t < T; ++t) acc[t][j % sums] = dot_u7(acc[t][j % sums], four, own[t].q + 16 * u + 4 * j);
         }
-        const I total = i_add(i_add(acc[0], acc[1]), i_add(acc[2], acc[3]));
-        f_store(y + static_cast<size_t>(panel) * kRows, f_mul(f_from_i(total), scale));
+    }
+    for (int t = 0; t < T; ++t) {
+        I total = acc[t][0];
+        for (int s = 1; s < sums; ++s) total = i_add(total, acc[t][s]);
+        f_store(y + t * y_stride + static_cast<size_t>(panel) * kRows, f_mul(f_from_i(total), f_set1(w.scale * own[t].d[0])));
     }
 }
 
 // Ternary with a scale per group: activations are int8 per block, so the sum turns to floats at every block.
-inline void gemv_t2g(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
-    for (int panel = begin; panel < end; ++panel) {
-        const GroupParts parts(w, panel);
-        const uint8_t* codes = parts.codes;
-        F acc = outliers_dot(x.outlier_at, x.outlier, parts);
-        for (int b = 0; b < w.n_blocks; ++b, codes += 128) {
-            fetch_ahead<128>(codes);
-            const int8_t* q = x.q + static_cast<size_t>(b) * kBlock;
-            I even = i_set1(-x.sum[b]), odd = i_zero();
+template <int T>
+inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+    const GroupParts parts(w, panel);
+    const uint8_t* codes = parts.codes;
+    Activations own[T];
+    F acc[T];
+    for (int t = 0; t < T; ++t) {
+        own[t] = token_of(x, token + t);
+        acc[t] = outliers_dot(own[t].outlier_at, own[t].outlier, parts);
+    }
+    for (int b = 0; b < w.n_blocks; ++b, codes += 128) {
+        if (fetch) fetch_ahead<128>(codes);
+        I total[T];
+        for (int t = 0; t < T; ++t) total[t] = i_set1(-own[t].sum[b]);
 #pragma GCC unroll 8
-            for (int j = 0; j < 8; j += 2) {
-                even = dot_u7(even, quad<2>(codes, j), q + 4 * j);
-                odd = dot_u7(odd, quad<2>(codes, j + 1), q + 4 * j + 4);
-            }
-            acc = f_fma(f_from_i(i_add(even, odd)), f_mul(parts.scale(b), f_set1(x.d[b])), acc);
+        for (int j = 0; j < 8; ++j) {
+            const B four = quad<2>(codes, j);
+#pragma GCC unroll 4
+            for (int t = 0; t < T; ++t) total[t] = dot_u7(total[t], four, own[t].q + b * kBlock + 4 * j);
         }
-        f_store(y + static_cast<size_t>(panel) * kRows, acc);
+        const F scale = parts.scale(b);
+        for (int t = 0; t < T; ++t) acc[t] = f_fma(f_from_i(total[t]), f_mul(scale, f_set1(own[t].d[b])), acc[t]);
+    }
+    for (int t = 0; t < T; ++t) f_store(y + t * y_stride + static_cast<size_t>(panel) * kRows, acc[t]);
+}
+
+template <Format format, int T>
+inline void any_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+    if constexpr (format == Format::t2) gemv_t2_panel<T>(w, panel, x, token, fetch, y, y_stride);
+    else if constexpr (format == Format::t2g) gemv_t2g_panel<T>(w, panel, x, token, fetch, y, y_stride);
+    else gemv_panel<format, T>(w, panel, x, token, fetch, y, y_stride);
+}
+
+// A few tokens: each panel comes from memory once, in tiles of four tokens, the codes straight into registers.
+template <Format format>
+inline void gemv_tokens(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride) {
+    for (int panel = begin; panel < end; ++panel) {
+        int t = 0;
+        for (; t + 4 <= n_tokens; t += 4) any_panel<format, 4>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
+        for (; t + 2 <= n_tokens; t += 2) any_panel<format, 2>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
+        if (t < n_tokens) any_panel<format, 1>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
     }
 }
 
-void gemv(const MatrixView& w, int begin, int end, const Activations& x, float* y) {
+inline void gemv_few(const MatrixView& w, int begin, int end, const Activations& x, int n, float* y, size_t y_stride) {
     switch (w.format) {
-        case Format::q4_0: return gemv_blocks<Format::q4_0>(w, begin, end, x, y);
-        case Format::q4_1: return gemv_blocks<Format::q4_1>(w, begin, end, x, y);
-        case Format::q8_0: return gemv_blocks<Format::q8_0>(w, begin, end, x, y);
-        case Format::q4_k: return gemv_blocks<Format::q4_k>(w, begin, end, x, y);
-        case Format::q5_k: return gemv_blocks<Format::q5_k>(w, begin, end, x, y);
-        case Format::q6_k: return gemv_blocks<Format::q6_k>(w, begin, end, x, y);
-        case Format::t2: return gemv_t2(w, begin, end, x, y);
-        case Format::t2g: return gemv_t2g(w, begin, end, x, y);
-        case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, 1, y, 0);
-        case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, 1, y, 0);
-        case Format::f32: return rows_dot<Format::f32>(w, begin, end, x, 1, y, 0);
+        case Format::q4_0: return gemv_tokens<Format::q4_0>(w, begin, end, x, n, y, y_stride);
+        case Format::q4_1: return gemv_tokens<Format::q4_1>(w, begin, end, x, n, y, y_stride);
+        case Format::q8_0: return gemv_tokens<Format::q8_0>(w, begin, end, x, n, y, y_stride);
+        case Format::q4_k: return gemv_tokens<Format::q4_k>(w, begin, end, x, n, y, y_stride);
+        case Format::q5_k: return gemv_tokens<Format::q5_k>(w, begin, end, x, n, y, y_stride);
+        case Format::q6_k: return gemv_tokens<Format::q6_k>(w, begin, end, x, n, y, y_stride);
+        case Format::t2: return gemv_tokens<Format::t2>(w, begin, end, x, n, y, y_stride);
+        case Format::t2g: return gemv_tokens<Format::t2g>(w, begin, end, x, n, y, y_stride);
+        case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n, y, y_stride);
+        case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n, y, y_stride);
+        case Format::f32: return rows_dot<Format::f32>(w, begin, end, x, n, y, y_stride);
     }
 }
+
+void gemv(const MatrixView& w, int begin, int end, const Activations& x, float* y) { gemv_few(w, begin, end, x, 1, y, 0); }
 
 }}  // namespace solvent::(anonymous)
