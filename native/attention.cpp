@@ -48,7 +48,7 @@ void Decoder::plan(const std::vector<Slot>& slots) {
     }
 }
 
-void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, float* out) {
+void Decoder::load_query(const Layer& layer, int slot, int head, float* out) {
     const int n = config.head_size;
     const float* q = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(head * n);
     std::memcpy(out, q, sizeof(float) * static_cast<size_t>(n));
@@ -58,7 +58,6 @@ void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, fl
     kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
     const float scale = 1.0f / std::sqrt(static_cast<float>(n));
     for (int i = 0; i < n; ++i) out[i] *= scale;
-    (void)own;
 }
 
 void Decoder::store_key_value(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
@@ -118,7 +117,7 @@ void Decoder::attend(int thread, int layer, int item) {
             n_keys[r] = (*slots_)[static_cast<size_t>(slot)].position + 1;
             own.max[static_cast<size_t>(r)] = kNone;
             own.total[static_cast<size_t>(r)] = 0.0f;
-            load_query(own, l, slot, head * group_ + (row + r) % group_, own.query.data() + d_16 * static_cast<size_t>(r));
+            load_query(l, slot, head * group_ + (row + r) % group_, own.query.data() + d_16 * static_cast<size_t>(r));
         }
         Attending a{own.query.data(), d_16, n, n_keys, own.attended.data(), d_16, own.max.data(), own.total.data(), own.scores.data()};
         for (int t = begin; t < end; t += kKeyChunk) kernels_->attend(cache, t, std::min(end, t + kKeyChunk), a);

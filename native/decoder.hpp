@@ -116,7 +116,7 @@ class Decoder {
     void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products);
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
-    void load_query(Thread& own, const Layer& layer, int slot, int head, float* out);
+    void load_query(const Layer& layer, int slot, int head, float* out);
     void store_key_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);
