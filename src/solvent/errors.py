@@ -63,6 +63,10 @@ class EngineError(SolventError):
     """The engine was asked for what this model, or this state of it, can't do."""
 
 
+class MeasureError(SolventError):
+    """A measurement, or what it is to be compared with, can't be made or read as it stands."""
+
+
 def printable(text: str) -> str:
     """The text on one line, without control characters that a terminal would obey."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
