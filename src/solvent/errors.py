@@ -67,6 +67,10 @@ class MeasureError(SolventError):
     """A measurement, or what it is to be compared with, can't be made or read as it stands."""
 
 
+class ChoiceError(SolventError):
+    """Offers, needs or demand are malformed, or nothing can be chosen from them."""
+
+
 def printable(text: str) -> str:
     """The text on one line, without control characters that a terminal would obey."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
