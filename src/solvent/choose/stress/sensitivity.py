@@ -1,0 +1,206 @@
+"""Sobol indices: which assumption decides the margin, and which decides whether the policy holds.
+
+Every assumption varies at once. With a scenario's confidence it lies in that scenario's interval (log-uniform; the tilt
+uniform), else as today; what another log of the same customers would have cost varies as the audit's bootstrap
+says (log-normal). First order: the share of variance that goes when the assumption is known; total: what stays when
+all others are. Enter at `decide` (a product), `sampled` and `indices` (any function).
+Source: Sobol' 2001; Saltelli 2010 (scipy.stats.sobol_indices), bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from solvent.choose.stress.assumptions import ASSUMPTIONS, name_of, today
+from solvent.choose.stress.outcome import Model
+from solvent.choose.stress.scenario_file import Change, Scenario
+
+Array: TypeAlias = npt.NDArray[np.float64]
+N_SAMPLES, N_RESAMPLES, LEVEL, SEED = 2_048, 200, 0.95, 20_260_331
+# Fewer draws than this on the rarer side of the policy's line say nothing about who put them there.
+MIN_EVENTS = 50
+CHUNK = 2_048
+LOG = "log"
+OUTPUTS = ("margin_usd", "log10_cost_per_value", "policy_holds")
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Of one assumption: first and total order, each with its bootstrap interval at LEVEL."""
+
+    key: str
+    first: float
+    first_low: float
+    first_high: float
+    total: float
+    total_low: float
+    total_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """Indices, the largest total first; empty where nothing varies. mean, low, high: of the value itself."""
+
+    of: str
+    indices: tuple[Index, ...]
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """A distribution over u in [0, 1): intervals with their weights, then today. It needs no order, only its shares."""
+
+    spans: tuple[tuple[float, float, float], ...]
+    otherwise: float
+    linear: bool
+
+    def ppf(self, u: Array) -> Array:
+        values, start = np.full(np.shape(u), self.otherwise), 0.0
+        for weight, low, high in self.spans:
+            inside = (u >= start) & (u < start + weight)
+            at = np.clip((u - start) / weight, 0.0, 1.0)
+            drawn = low + (high - low) * at if self.linear else low * (high / low) ** at
+            values = np.where(inside, drawn, values)
+            start += weight
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """Median 1; `sigma` of the logarithm."""
+
+    sigma: float
+
+    def ppf(self, u: Array) -> Array:
+        from scipy.special import ndtri
+
+        drawn: Array = np.exp(self.sigma * ndtri(np.clip(u, 1e-12, 1 - 1e-12)))
+        return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A function at Saltelli's points. at_a, at_b: (s, n); at_ab: (d, s, n), A with column k of B."""
+
+    at_a: Array
+    at_b: Array
+    at_ab: Array
+
+    def plain(self) -> Array:
+        """The values at independent points, (s, 2n)."""
+        return np.concatenate([self.at_a, self.at_b], axis=1)
+
+
+def sampled(function: Callable[[Array], Array], distributions: Sequence[Any], n: int = N_SAMPLES) -> Samples:
+    """function: (d, n) → (s, n).   distributions: d of them, each with `ppf`.   n: a power of 2.
+    Evaluates n·(d + 2) points of a scrambled Sobol' sequence; the same seed gives the same points.
+    """
+    from scipy.stats import qmc
+
+    d = len(distributions)
+    points = qmc.Sobol(2 * d, rng=np.random.default_rng(SEED)).random(n).T
+    drawn = [np.array([dist.ppf(u) for dist, u in zip(distributions, half, strict=True)])
+             for half in (points[:d], points[d:])]  # fmt: skip
+    mixed = []
+    for k in range(d):
+        points_ab = drawn[0].copy()
+        points_ab[k] = drawn[1][k]
+        mixed.append(function(points_ab))
+    return Samples(function(drawn[0]), function(drawn[1]), np.array(mixed))
+
+
+def indices(samples: Samples, names: Sequence[str]) -> list[tuple[Index, ...]]:
+    """First and total order of each output, the largest total first; () for an output that doesn't vary.
+
+    Exactness: an estimate with its bootstrap interval; the same samples give the same.
+    """
+    from scipy.stats import sobol_indices
+
+    found: list[tuple[Index, ...]] = []
+    for i in range(len(samples.at_a)):
+        if not np.var(samples.plain()[i]) > 0:
+            found.append(())
+            continue
+        values = {"f_A": samples.at_a[i : i + 1], "f_B": samples.at_b[i : i + 1], "f_AB": samples.at_ab[:, i : i + 1]}
+        rng = np.random.default_rng(SEED)
+        with warnings.catch_warnings():
+            # An assumption that never moves this output makes the bootstrap divide zero by zero; it stays nan → 0.
+            warnings.simplefilter("ignore")
+            result = sobol_indices(func=values, n=samples.at_a.shape[1], rng=rng)
+            spread = result.bootstrap(confidence_level=LEVEL, n_resamples=N_RESAMPLES)
+        columns = [np.ravel(result.first_order), np.ravel(spread.first_order.confidence_interval.low),
+                   np.ravel(spread.first_order.confidence_interval.high), np.ravel(result.total_order),
+                   np.ravel(spread.total_order.confidence_interval.low),
+                   np.ravel(spread.total_order.confidence_interval.high)]  # fmt: skip
+        rows = np.nan_to_num(np.array(columns)).T
+        made = [Index(name, *(float(v) for v in row)) for name, row in zip(names, rows, strict=True)]
+        found.append(tuple(sorted(made, key=lambda index: -index.total)))
+    return found
+
+
+def distributions(model: Model, scenarios: Iterable[Scenario]) -> dict[str, Any]:
+    """How each assumption varies: by the scenarios that move this product, and the log by the audit's bootstrap.
+
+    Confidences of scenarios on one assumption add up; beyond 1 they are scaled to it. One interval that is a point
+    stays a point.
+    """
+    spans: dict[str, list[tuple[float, Change]]] = {}
+    for scenario in scenarios:
+        for change in scenario.changes:
+            if scenario.confidence > 0 and model.moves(change.key) is None:
+                spans.setdefault(change.key, []).append((scenario.confidence, change))
+    found: dict[str, Any] = {}
+    for key, moves in spans.items():
+        scale = max(1.0, sum(confidence for confidence, _ in moves))
+        parts = tuple((confidence / scale, *change.ends) for confidence, change in moves)
+        found[key] = Mixture(parts, today(key), ASSUMPTIONS[name_of(key)].way == "plus")
+    spread = model.product.economics.ratio_spread
+    if spread is not None and spread[1] > spread[0] > 0:
+        found[LOG] = LogNormal(math.log(spread[1] / spread[0]) / (2 * Z_95))
+    return found
+
+
+def decide(model: Model, scenarios: Iterable[Scenario], n: int = N_SAMPLES) -> dict[str, Sensitivity]:
+    """Indices of the margin (USD a month), of compute ÷ value (as log10) and of whether the policy holds (0 or 1).
+
+    Empty where nothing varies or the margin isn't known under some state.
+    """
+    varies = distributions(model, scenarios)
+    if not varies:
+        return {}
+    names, limit = list(varies), model.product.economics.policy_max_compute_per_value
+
+    def function(points: Array) -> Array:
+        parts = []
+        for start in range(0, points.shape[1], CHUNK):
+            chunk = points[:, start : start + CHUNK]
+            sums = model.over(dict(zip(names, chunk, strict=True)), chunk.shape[1])
+            holds = np.where(sums.value_usd > 0, sums.compute_usd <= limit * sums.value_usd, sums.compute_usd <= 0)
+            known = ~np.isnan(sums.value_usd)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.log10(sums.compute_usd / sums.value_usd)
+            parts.append(np.array([sums.margin_usd, ratio, np.where(known, holds.astype(np.float64), np.nan)]))
+        return np.concatenate(parts, axis=1)
+
+    samples = sampled(function, list(varies.values()), n)
+    outputs = samples.plain()
+    if not (np.isfinite(outputs).all() and np.isfinite(samples.at_ab).all()):
+        return {}
+    found = {}
+    for of, values, index in zip(OUTPUTS, outputs, indices(samples, names), strict=True):
+        low, high = np.quantile(values, [0.05, 0.95])
+        events = min(values.sum(), len(values) - values.sum()) if of == "policy_holds" else MIN_EVENTS
+        found[of] = Sensitivity(
+            of, index if events >= MIN_EVENTS else (), float(values.mean()), float(low), float(high)
+        )
+    return found
