@@ -52,7 +52,8 @@ class Offer:
     input_tok_per_s, output_tok_per_s: of a machine that does nothing else.   ttft_s, itl_s: under that load.
     quality: a score on `quality_metric`.   qualities: the scores on other metrics.
     memory_bytes: weights, cache and activations; memory_available_bytes: what the machine has for them.
-    n_machines_max: None where as many can be had as are paid for.
+    n_machines_max: None where as many can be had as are paid for.   pool: offers that name the same one are the
+    same machines in another use (a format, a batch): together they have at most `n_machines_max`.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Offer:
     billed: Literal["day", "hour"] = "day"
     hours: tuple[int, ...] | None = None
     hardware: str = ""
+    pool: str = ""
 
     @property
     def is_api(self) -> bool:

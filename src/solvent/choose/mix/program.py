@@ -1,0 +1,342 @@
+"""The mixed-integer program: how many machines of each group in each hour, and what an API takes, at the least cost.
+
+  min  Σ usd_j · n_jh + Σ usd_j · n_j + Σ_h api_usd_h · a_h
+  s.t. Σ_j cover_jh · (n_jh + n_j) + a_h ≥ 1      in every hour that asks for anything; cover at most 1, 0 ≤ a ≤ 1
+       Σ_j watts_j · (n_jh + n_j) ≤ cap_w         where there is a cap
+       Σ_{j in pool} (n_jh + n_j) ≤ n_max         of each pool
+       n integer, n ≤ n_max
+
+Large problems: the linear program's dual prices of the hours price every group out; a group whose reduced cost is
+more than what lies between the best plan known and the bound can't be in a better plan, so it is left out without
+loss (reduced-cost fixing). Solved by HiGHS (highspy). Enter at `minimise`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from solvent.choose.mix.columns import Columns, Machines
+from solvent.choose.mix.prune import useful_cover
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
+
+# Up to this many integer columns the program is solved as it stands.
+DIRECT_COLUMNS = 1_500
+# An hour is served when this much of it is: what doubles lose in a sum of some hundred shares.
+SHORT = 1e-9
+N_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """by_day: (J,) machines kept all day.   by_hour: (J, 24).   bound_usd: no plan is cheaper than this."""
+
+    by_day: Ints
+    by_hour: Ints
+    bound_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which integer columns a program holds: machine-days (J,) and machine-hours (J, 24)."""
+
+    day: Bools
+    hour: Bools
+
+    def n_columns(self) -> int:
+        return int(self.day.sum() + self.hour.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    usd: float
+    bound_usd: float
+    day: Floats
+    hour: Floats
+    reduced_day: Floats | None = None
+    reduced_hour: Floats | None = None
+
+
+def minimise(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
+    """The cheapest counts, at most `gap` (relative) above the least possible; None where no counts serve every hour.
+
+    With gap 0 the optimum, up to the solver's feasibility tolerance of 1e-9.
+    """
+    if not columns.machines.by_day.any():
+        # Nothing ties the hours together: each is a small program of its own.
+        return _hour_by_hour(columns, gap, time_limit_s)
+    return _together(columns, gap, time_limit_s)
+
+
+def _hour_by_hour(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
+    n = len(columns.machines)
+    by_hour = np.zeros((n, N_HOURS), np.int64)
+    bound = 0.0
+    for h in np.flatnonzero(columns.busy):
+        alone = np.zeros(N_HOURS, bool)
+        alone[h] = True
+        one = Columns(columns.machines, columns.api_usd, columns.api, alone, columns.cap_w)
+        counts = _together(one, gap, time_limit_s)
+        if counts is None:
+            return None
+        by_hour += counts.by_hour
+        bound += counts.bound_usd
+    return Counts(np.zeros(n, np.int64), by_hour, bound)
+
+
+def _together(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
+    every = _candidates(columns)
+    if every.n_columns() <= DIRECT_COLUMNS:
+        solved = _solve(columns, every, gap, time_limit_s)
+        return None if solved is None else _counts(solved, solved.bound_usd)
+    priced = _priced_out(columns, every)
+    if priced is None:
+        solved = _solve(columns, every, gap, time_limit_s)
+        return None if solved is None else _counts(solved, solved.bound_usd)
+    chosen, relaxed = priced
+    first = _solve(columns, chosen, max(gap, 1e-4), time_limit_s)
+    if first is not None and first.usd - relaxed.usd <= gap * first.usd:
+        return _counts(first, relaxed.usd)
+    room = np.inf if first is None else first.usd - relaxed.usd + 1e-7 * abs(first.usd)
+    assert relaxed.reduced_day is not None and relaxed.reduced_hour is not None
+    kept = _Choice(every.day & (relaxed.reduced_day <= room), every.hour & (relaxed.reduced_hour <= room))
+    solved = _solve(columns, kept, gap, time_limit_s)
+    if solved is None or (first is not None and first.usd < solved.usd):
+        solved = first
+    return None if solved is None else _counts(solved, max(relaxed.usd, min(solved.bound_usd, solved.usd)))
+
+
+def _candidates(columns: Columns) -> _Choice:
+    """Every column that can lower the cost: an hour's cover from the API must not cost less than the machine."""
+    machines = columns.machines
+    cover = useful_cover(machines, columns.busy)
+    helps = cover > 0
+    finite = np.isfinite(columns.api_usd)
+    helps[:, finite] &= cover[:, finite] * columns.api_usd[finite] > machines.usd[:, None]
+    day = machines.by_day & (cover > 0).any(axis=1)
+    return _Choice(day, helps & ~machines.by_day[:, None])
+
+
+def _counts(solved: _Solved, bound_usd: float) -> Counts:
+    return Counts(np.rint(solved.day).astype(np.int64), np.rint(solved.hour).astype(np.int64), bound_usd)
+
+
+def _priced_out(columns: Columns, every: _Choice) -> tuple[_Choice, _Solved] | None:
+    """The linear program's optimum over all columns, found on few: (those few, the solution with all reduced costs).
+
+    None where the few can't serve the demand; then all columns are needed.
+    """
+    machines = columns.machines
+    cover = useful_cover(machines, columns.busy)
+    chosen = _starters(machines, cover, every)
+    for _ in range(200):
+        relaxed = _solve(columns, chosen, 0.0, np.inf, relax=True)
+        if relaxed is None:
+            return None
+        assert relaxed.reduced_day is not None and relaxed.reduced_hour is not None
+        tolerance = 1e-9 * max(1.0, abs(relaxed.usd))
+        day = every.day & ~chosen.day & (relaxed.reduced_day < -tolerance)
+        hour = every.hour & ~chosen.hour & (relaxed.reduced_hour < -tolerance)
+        if not (day.any() or hour.any()):
+            return chosen, relaxed
+        chosen = _Choice(
+            chosen.day | (day & _lowest(relaxed.reduced_day, day, 200)),
+            chosen.hour | (hour & _lowest(relaxed.reduced_hour, hour, 30)),
+        )
+    return None
+
+
+def _starters(machines: Machines, cover: Floats, every: _Choice) -> _Choice:
+    """The cheapest per cover, and the cheapest at all, of each hour and of the day."""
+    with np.errstate(divide="ignore"):
+        per_day = machines.usd / cover.sum(axis=1)
+        per_hour = machines.usd[:, None] / cover
+    day = _lowest(per_day, every.day, 100) | _lowest(machines.usd, every.day, 20)
+    usd = np.broadcast_to(machines.usd[:, None], per_hour.shape)
+    hour = _lowest(per_hour, every.hour, 20) | _lowest(usd, every.hour, 5)
+    return _Choice(day & every.day, hour & every.hour)
+
+
+def _lowest(values: Floats, among: Bools, n: int) -> Bools:
+    """The n lowest of each column (or of the vector) among those that count."""
+    counted = np.where(among, values, np.inf)
+    if len(counted) <= n:
+        return among.copy()
+    limit = np.partition(counted, n - 1, axis=0)[n - 1]
+    result: Bools = among & (counted <= limit)
+    return result
+
+
+def _solve(
+    columns: Columns, chosen: _Choice, gap: float, time_limit_s: float, *, relax: bool = False
+) -> _Solved | None:
+    """Solves the program with the chosen columns; None where they can't serve the demand."""
+    import highspy
+
+    program = _Program(columns, chosen)
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("primal_feasibility_tolerance", 1e-9)
+    solver.setOptionValue("dual_feasibility_tolerance", 1e-9)
+    if not relax:
+        solver.setOptionValue("mip_feasibility_tolerance", 1e-9)
+        solver.setOptionValue("mip_rel_gap", gap)
+        solver.setOptionValue("mip_abs_gap", 0.0)
+        if np.isfinite(time_limit_s):
+            solver.setOptionValue("time_limit", float(time_limit_s))
+    solver.passModel(program.model(highspy, relax))
+    solver.run()
+    info = solver.getInfo()
+    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    if not feasible:
+        return None
+    solution = solver.getSolution()
+    day, hour = program.unpack(np.array(solution.col_value))
+    usd = info.objective_function_value / program.scale
+    if not relax:
+        whole = chosen.n_columns() == 0  # a linear program has no separate bound
+        return _Solved(usd, usd if whole else info.mip_dual_bound / program.scale, day, hour)
+    reduced_day, reduced_hour = program.reduced(np.array(solution.row_dual))
+    return _Solved(usd, usd, day, hour, reduced_day, reduced_hour)
+
+
+class _Program:
+    """The arrays of one program: columns are machine-days, machine-hours, then the API's share of each hour."""
+
+    def __init__(self, columns: Columns, chosen: _Choice) -> None:
+        self.columns = columns
+        self.machines = columns.machines
+        self.cover = useful_cover(columns.machines, columns.busy)
+        self.day = np.flatnonzero(chosen.day)
+        self.hour_j, self.hour_h = np.nonzero(chosen.hour)
+        self.api_h = np.flatnonzero(columns.busy & np.isfinite(columns.api_usd))
+        self.cover_row = np.full(N_HOURS, -1)
+        self.cover_row[columns.busy] = np.arange(columns.busy.sum())
+        self.n_rows = int(columns.busy.sum())
+        self.power_row = np.full(N_HOURS, -1)
+        if np.isfinite(columns.cap_w):
+            self.power_row[columns.busy] = self.n_rows + np.arange(columns.busy.sum())
+            self.n_rows *= 2
+        self.pool_row, self.pool_limit = self._pool_rows()
+        self.n_rows += len(self.pool_limit)
+        self.scale = self._scale()
+
+    def _pool_rows(self) -> tuple[dict[tuple[int, int], int], list[float]]:
+        """(pool, hour) → row; a pool without machine-hours has one row for the whole day, under hour -1."""
+        pool = self.machines.pool
+        hourly = set(map(int, pool[self.hour_j])) - {-1}
+        daily = set(map(int, pool[self.day])) - {-1}
+        limit = {int(p): float(most) for p, most in zip(pool, self.machines.n_max, strict=True) if p >= 0}
+        rows: dict[tuple[int, int], int] = {}
+        limits: list[float] = []
+        for p in sorted(hourly | daily):
+            for h in range(N_HOURS) if p in hourly else (-1,):
+                rows[p, h] = self.n_rows + len(limits)
+                limits.append(limit[p])
+        return rows, limits
+
+    def _scale(self) -> float:
+        """Makes the objective about 1,000, which is what the solver's absolute tolerances suit."""
+        usd = self.machines.usd[self.machines.usd > 0]
+        api = self.columns.api_usd[self.api_h]
+        largest = max([*usd[:1], *usd, *api], default=1.0)
+        return 1000.0 / float(largest) if largest > 0 else 1.0
+
+    def _entries(self) -> tuple[list[int], list[int], list[float]]:
+        """Column starts, row numbers and values of the matrix, column by column."""
+        starts, rows, values = [0], list[int](), list[float]()
+        watts, pool = self.machines.watts, self.machines.pool
+        for j in self.day.tolist():
+            hours = np.flatnonzero(self.cover[j] > 0)
+            rows += self.cover_row[hours].tolist()
+            values += self.cover[j, hours].tolist()
+            if self.power_row[self.columns.busy].max(initial=-1) >= 0:
+                on = np.flatnonzero(self.columns.busy & (self.machines.cover[j] > 0))
+                rows += self.power_row[on].tolist()
+                values += [float(watts[j])] * len(on)
+            pooled = [row for (p, _), row in self.pool_row.items() if p == pool[j]] if pool[j] >= 0 else []
+            rows += pooled
+            values += [1.0] * len(pooled)
+            starts.append(len(rows))
+        for j, h in zip(self.hour_j.tolist(), self.hour_h.tolist(), strict=True):
+            rows.append(int(self.cover_row[h]))
+            values.append(float(self.cover[j, h]))
+            if self.power_row[h] >= 0:
+                rows.append(int(self.power_row[h]))
+                values.append(float(watts[j]))
+            if pool[j] >= 0:
+                rows.append(self.pool_row[int(pool[j]), h])
+                values.append(1.0)
+            starts.append(len(rows))
+        for h in self.api_h.tolist():
+            rows.append(int(self.cover_row[h]))
+            values.append(1.0)
+            starts.append(len(rows))
+        return starts, rows, values
+
+    def model(self, highspy: Any, relax: bool) -> Any:
+        machines, n_api = self.machines, len(self.api_h)
+        n_integer = len(self.day) + len(self.hour_j)
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = n_integer + n_api, self.n_rows
+        usd = np.concatenate([machines.usd[self.day], machines.usd[self.hour_j], self.columns.api_usd[self.api_h]])
+        lp.col_cost_ = usd * self.scale
+        lp.col_lower_ = np.zeros(n_integer + n_api)
+        lp.col_upper_ = np.concatenate(
+            [self._most(self.day, None), self._most(self.hour_j, self.hour_h), np.ones(n_api)]
+        )
+        n_busy = int(self.columns.busy.sum())
+        n_rest = self.n_rows - n_busy
+        caps = [self.columns.cap_w] * (n_rest - len(self.pool_limit))
+        lp.row_lower_ = np.concatenate([np.ones(n_busy), np.full(n_rest, -np.inf)])
+        lp.row_upper_ = np.concatenate([np.full(n_busy, np.inf), caps, self.pool_limit])
+        starts, rows, values = self._entries()
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_ = np.array(starts, np.int32)
+        lp.a_matrix_.index_ = np.array(rows, np.int32)
+        lp.a_matrix_.value_ = np.array(values, float)
+        if not relax:
+            kinds = highspy.HighsVarType
+            lp.integrality_ = [kinds.kInteger] * n_integer + [kinds.kContinuous] * n_api
+        return lp
+
+    def _most(self, j: Ints, h: Ints | None) -> Floats:
+        """No more than there are, nor than serve the (hardest) hour alone."""
+        cover = self.cover[j] if h is None else self.cover[j, h][:, None]
+        smallest = np.where(cover > 0, cover, np.inf).min(axis=1, initial=np.inf)
+        result: Floats = np.minimum(self.machines.n_max[j], np.ceil(1.0 / smallest))
+        return result
+
+    def unpack(self, values: Floats) -> tuple[Floats, Floats]:
+        day = np.zeros(len(self.machines))
+        hour = np.zeros((len(self.machines), N_HOURS))
+        day[self.day] = values[: len(self.day)]
+        hour[self.hour_j, self.hour_h] = values[len(self.day) : len(self.day) + len(self.hour_j)]
+        return day, hour
+
+    def reduced(self, row_dual: Floats) -> tuple[Floats, Floats]:
+        """Reduced costs of every machine-day and machine-hour there is, chosen or not, in USD."""
+        duals = row_dual / self.scale
+        price = np.where(self.cover_row >= 0, duals[self.cover_row], 0.0)
+        power = np.where(self.power_row >= 0, duals[self.power_row], 0.0)
+        machines = self.machines
+        pooled = np.zeros((len(machines), N_HOURS))
+        pooled_day = np.zeros(len(machines))
+        for (p, h), row in self.pool_row.items():
+            members = machines.pool == p
+            pooled_day[members] += duals[row]
+            if h >= 0:
+                pooled[members, h] = duals[row]
+        hour = machines.usd[:, None] - self.cover * price - machines.watts[:, None] * power - pooled
+        on = (self.columns.busy & (machines.cover > 0)) * power
+        day = machines.usd - self.cover @ price - machines.watts * on.sum(axis=1) - pooled_day
+        return day, hour

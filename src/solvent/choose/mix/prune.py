@@ -1,0 +1,101 @@
+"""Leaves out machines that another offer replaces at no more cost, in every plan: the optimum stays what it was.
+
+A replaces B: k machines of A, as many as cover all that one of B covers, cost no more than it and draw no more.
+A must be unlimited (never more of it is needed than serve every hour alone), or be of the same pool with k = 1.
+An API replaces B where B's whole cover bought from the API costs no more than B.
+Enter at `pruned`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from solvent.choose.mix.columns import Columns, Machines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+# Ratios of rounded numbers: 3.0000000000000004 machines are 3.
+_ROUNDING = 1e-12
+
+
+def pruned(columns: Columns) -> Columns:
+    """The problem without replaceable machines; same optimum."""
+    machines = columns.machines
+    keep = ~_idle(columns) & ~_dearer_than_api(columns)
+    machines = machines.only(keep)
+    machines = machines.only(_undominated(machines, columns))
+    return Columns(machines, columns.api_usd, columns.api, columns.busy, columns.cap_w)
+
+
+def useful_cover(machines: Machines, busy: Bools) -> Floats:
+    """(J, 24): the share of an hour's demand that one machine can take, at most all of it, 0 in hours without any."""
+    return np.where(busy, np.minimum(machines.cover, 1.0), 0.0)
+
+
+def _idle(columns: Columns) -> Bools:
+    """Machines that cover nothing anyone asks for."""
+    covers = np.asarray((useful_cover(columns.machines, columns.busy) > 0).any(axis=1))
+    return ~covers
+
+
+def _dearer_than_api(columns: Columns) -> Bools:
+    """usd ≥ Σ_h api_usd_h · cover_h for a machine-day; for machine-hours, in every hour."""
+    cover = useful_cover(columns.machines, columns.busy)
+    finite = np.where(np.isfinite(columns.api_usd), columns.api_usd, 0.0)
+    worth = cover * finite
+    worth[:, ~np.isfinite(columns.api_usd)] = np.where(cover[:, ~np.isfinite(columns.api_usd)] > 0, np.inf, 0.0)
+    machines = columns.machines
+    by_day = np.asarray(worth.sum(axis=1) <= machines.usd)
+    by_hour = np.asarray((worth <= machines.usd[:, None]).all(axis=1))
+    dearer: Bools = np.where(machines.by_day, by_day, by_hour)
+    return dearer
+
+
+def _undominated(machines: Machines, columns: Columns) -> Bools:
+    """One pass from the cheapest cover to the dearest: whoever one already kept replaces, goes."""
+    n = len(machines)
+    if not n:
+        return np.zeros(0, bool)
+    cover = useful_cover(machines, columns.busy)
+    hours = np.where(machines.by_day, np.maximum((cover > 0).sum(axis=1), 1), 1)
+    per_cover = machines.usd / hours / np.maximum(cover.max(axis=1), 1e-300)
+    # More machines than serve the hardest hour alone are never needed; with several machines of several kinds
+    # on, no plan needs that many more of one.
+    smallest = np.where(cover > 0, cover, np.inf).min(axis=1)
+    unlimited = (machines.n_max >= np.ceil(1.0 / smallest - _ROUNDING)) & (machines.pool < 0)
+    capped = np.isfinite(columns.cap_w)
+    order = np.lexsort((machines.usd, per_cover))
+    keep = np.zeros(n, bool)
+    # Pool → those kept that may replace a member of it; -1: those that may replace anything.
+    kept: dict[int, list[int]] = {-1: []}
+    for b in map(int, order):
+        pool = int(machines.pool[b])
+        a = np.array(kept[-1] + (kept.get(pool, []) if pool >= 0 else []), np.int64)
+        if len(a) and _replaces(machines, cover, a, b, unlimited, capped).any():
+            continue
+        keep[b] = True
+        if unlimited[b] or pool >= 0:
+            kept.setdefault(pool, []).append(b)
+    return keep
+
+
+def _replaces(machines: Machines, cover: Floats, a: NDArray[np.int64], b: int, unlimited: Bools, capped: bool) -> Bools:
+    """Which of the groups `a` replace group `b` machine by machine."""
+    wanted = cover[b] > 0
+    with np.errstate(divide="ignore"):
+        k = np.ceil((cover[b, wanted] / cover[a][:, wanted]).max(axis=1) - _ROUNDING)
+    same_pool = (machines.pool[a] >= 0) & (machines.pool[a] == machines.pool[b]) & (k <= 1)
+    # A machine paid by the day never replaces one that is paid by the hour.
+    billing = machines.by_day[b] | ~machines.by_day[a]
+    n_hours = np.where(machines.by_day[a], 1.0, wanted.sum() if machines.by_day[b] else 1.0)
+    with np.errstate(invalid="ignore"):
+        cheaper = k * machines.usd[a] * n_hours <= machines.usd[b]
+        cooler = k * machines.watts[a] <= machines.watts[b] if capped else True
+    result: Bools = (unlimited[a] | same_pool) & billing & np.isfinite(k) & cheaper & cooler
+    return result
