@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("solvent.cli.audit:command", "From a request log to a margin: cost, revenue, verdict."),
     "prices": ("solvent.cli.prices:command", "Rate cards with their history; where the catalogues conflict."),
     "claims": ("solvent.cli.claims:command", "Check published numbers against each other."),
+    "stress": ("solvent.cli.stress:command", "Which scenario kills the margin, and which headline flips the verdict."),
     "convert": ("solvent.cli.convert:command", "Write a model in another number format, and say what that did to it."),
     "run": ("solvent.cli.run:command", "Run a model on this machine: a prompt in, a reply streamed out."),
     "explain": ("solvent.cli.explain:command", "Follow a number of a report back to where it came from."),

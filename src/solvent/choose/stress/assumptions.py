@@ -38,7 +38,7 @@ ASSUMPTIONS: dict[str, Assumption] = {
     "tail": Assumption("tilt of use toward heavy customers", "plus"),
     "seats": Assumption("seats and subscriptions paid for"),
     "conversion": Assumption("share of outputs or users that convert"),
-    "log": Assumption("what another log of the same customers would have cost"),
+    "log": Assumption("how far this log speaks for every month"),
 }
 TODAY: dict[Way, float] = {"times": 1.0, "plus": 0.0, "to": math.inf}
 

@@ -67,12 +67,19 @@ class Model:
 
     def at(self, values: Values) -> Outcome:
         """The outcome of one state. values: assumption key → value; what isn't named is as today."""
-        sums = self.over({key: np.array([value]) for key, value in values.items()}, 1)
+        sums = self._one(values)
         economics = self._economics(sums)
         return Outcome(
             _known(sums.revenue_usd), _known(sums.compute_usd), _known(sums.other_usd), margin_usd(economics),
             gross_margin(economics), compute_per_value(economics), _known(sums.n_outputs), verdict(economics),
         )  # fmt: skip
+
+    def economics(self, values: Values) -> Economics:
+        """The economics of one state."""
+        return self._economics(self._one(values))
+
+    def _one(self, values: Values) -> Sums:
+        return self.over({key: np.array([value]) for key, value in values.items()}, 1)
 
     def over(self, values: Mapping[str, Array], n_states: int) -> Sums:
         """The sums of `n_states` states. values: key → (S,)."""
@@ -114,8 +121,9 @@ class Model:
             return "none of its compute comes out of a vendor's subscription"
         if name == "rental_price" and not product.share("rented"):
             return "it rents no machine"
-        if name == "residual_value" and not product.share("owned"):
-            return "it owns no machine"
+        owned = [part for part in product.parts if part.kind == "owned"]
+        if name == "residual_value" and all(part.residual_share is None for part in owned):
+            return "nobody says what its own machines sell for" if owned else "it owns no machine"
         if name == "machine_output" and not machines:
             return "it runs on no machine of its own"
         if name == "power_price" and product.power is None:

@@ -219,6 +219,11 @@ def library() -> ScenarioFile:
     return load_scenarios(DATA / "scenarios.toml")
 
 
+def shipped_signals() -> SignalFile:
+    """The headlines of March 2026 that ship with solvent."""
+    return load_signals(DATA / "signals-2026-03.toml")
+
+
 def _load(path: Path, kind: type[F]) -> F:
     raw = read_toml(path, ChoiceError, MAX_BYTES)
     refuse_endless(raw, path, ChoiceError)

@@ -1,0 +1,259 @@
+"""A stress on a terminal: the line of the verdict, scenarios, combinations, turning points, indices, headlines.
+
+It formats the document "solvent.stress/1" and computes nothing. Texts of files are shown with controls escaped and
+never taken for markup. Enter at `print_stress`; `change_words`, `usd`, `times` are the page's words too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from solvent.report.hostile import visible
+from solvent.report.numerals import UNKNOWN, decimal, grouped, money, percent, significant
+
+Document = Mapping[str, Any]
+_STYLES = {"solvent": "green", "thin": "yellow", "insolvent": "red", "unknown": "yellow"}
+_INDEX_TITLES = {
+    "log10_cost_per_value": "Which assumption decides compute per dollar of value, and with it the verdict",
+    "margin_usd": "Which assumption decides the margin",
+    "policy_holds": "Which assumption decides whether the policy holds",
+}
+MAX_INDICES = 8
+
+
+def print_stress(document: Document, console: Console) -> None:
+    """Prints all of it, what matters first."""
+    base = document["base"]
+    name = str(document["product"].get("name", "this product"))
+    head = Text(visible(base["verdict"].capitalize()), style="bold " + _STYLES.get(base["verdict"], ""))
+    _say(Text.assemble(head, (f"  {visible(name)}, under stress", "bold")), console)
+    _say(Text(visible(document["line"])), console)
+    _scenarios(document, console)
+    _plans(document, console)
+    _together(document, console)
+    _turning(document, console)
+    for of, title in _INDEX_TITLES.items():
+        _indices(document, of, title, console)
+    if document["signals"]:
+        _signals(document["signals"], console)
+    _end(document, console)
+
+
+def usd(value: object) -> str:
+    """Dollars of a month: no cents from $100 up."""
+    number = decimal(value)
+    if number is None:
+        return UNKNOWN
+    if abs(number) < 100:
+        return money(number)
+    return ("−$" if number < 0 else "$") + grouped(abs(number), 0)
+
+
+def times(value: object, way: str = "times") -> str:
+    """×2, to 26% of today's, +0.3; 'no value' where nothing within reach does it."""
+    number = decimal(value)
+    if number is None:
+        return "–"
+    text = significant(number, 3)
+    if way == "to":
+        return f"{percent(number)} of today's"
+    return f"×{text}" if way == "times" else ("" if number < 0 else "+") + text
+
+
+def share_text(value: object) -> str:
+    """A share as percent."""
+    number = decimal(value)
+    return UNKNOWN if number is None else percent(number)
+
+
+def change_words(change: Document) -> str:
+    """'price of the API ×2 (×1.3 to ×3)'."""
+    value, way = times(change["value"], change["way"]), change["way"]
+    low, high = (times(change[end], way) for end in ("low", "high"))
+    return f"{change['label']} {value}" + ("" if low == high else f" ({low} to {high})")
+
+
+def what_comes(row: Document) -> list[str]:
+    """What a scenario's numbers don't say: why it doesn't touch, what stops, what per-outcome revenue would do."""
+    lines = list(dict.fromkeys(row["untouched"].values()))
+    if row["needs_offers"]:
+        share = row["stops_share"]
+        stop = f"{share_text(share)} of compute stops in {row['notice_days']} days; " if share else ""
+        lines.append(f"{stop}whether there is a way out needs offers (--offers)")
+    if row["per_outcome_margin_usd"] is not None:
+        lines.append(f"sold per outcome at today's revenue, margin would be {usd(row['per_outcome_margin_usd'])}")
+    if row["subscriber_pays_usd"] is not None:
+        lines.append(f"the subscriber pays {usd(row['subscriber_pays_usd'])} a month for the rest, or goes without")
+    return lines
+
+
+def _scenarios(document: Document, console: Console) -> None:
+    rows = []
+    for row in document["scenarios"]:
+        outcome = row["outcome"]
+        low, high = usd(row["margin_low_usd"]), usd(row["margin_high_usd"])
+        spread = "" if row["margin_low_usd"] is None or low == high else f"{low} to {high}"
+        touched = [usd(outcome["margin_usd"]), spread, _state(outcome["verdict"])] if row["touches"] else ["", "", ""]
+        moved = [change_words(c) for c in row["changes"] if c["label"] not in row["untouched"]]
+        says = "; ".join([*moved, *what_comes(row)])
+        mark = Text("✗ ", style="red") if row["name"] == document["killer"] else Text("  ")
+        rows.append([Text.assemble(mark, visible(row["name"])), *touched, Text(visible(says), style="dim")])
+    _grid("Alone, a month", ["  scenario", ">margin", ">over its interval", "verdict", "what moves"], rows, console)
+
+
+def _plans(document: Document, console: Console) -> None:
+    rows = []
+    if document["plan"]:
+        rows.append(["as things are", *_plan_cells(document["plan"])])
+    rows += [[row["name"], *_plan_cells(row["replan"])] for row in document["scenarios"] if row["replan"]]
+    heads = ["scenario", ">compute", ">margin", "verdict", ">moving costs once", "plan"]
+    _grid("The cheapest plan, a month", heads, rows, console)
+
+
+def _plan_cells(plan: Document) -> list[Any]:
+    once = plan["migration_usd"]
+    moving = "" if once is None else f"{usd(once['value'])} ({usd(once['low'])} to {usd(once['high'])})"
+    if not plan["feasible"]:
+        lost = f"without {plan['lost']}: " if plan["lost"] else ""
+        return ["", "", Text("no plan", style="red"), moving, lost + "; ".join(plan["lines"])]
+    uses = ", ".join(f"{use['offer']} {share_text(use['cost_share'])}" for use in plan["uses"][:4])
+    lost = f" (without {plan['lost']})" if plan["lost"] else ""
+    return [usd(plan["compute_usd"]), usd(plan["margin_usd"]), _state(plan["verdict"]), moving, uses + lost]
+
+
+def _together(document: Document, console: Console) -> None:
+    rows = []
+    for row in document["together"]:
+        if row["touches"]:
+            outcome = row["outcome"]
+            title = " + ".join(row["of"]) if row["name"] != "all" else row["title"]
+            rows.append([title, usd(outcome["margin_usd"]), _state(outcome["verdict"])])
+    _grid("Together", ["scenarios", ">margin", "verdict"], rows, console)
+
+
+def _turning(document: Document, console: Console) -> None:
+    ways = _ways(document)
+    rows = []
+    for point in document["turning_points"]:
+        way = ways.get(point["key"], "times")
+        rows.append([point["label"], times(point["margin_at"], way), times(point["policy_at"], way)])
+    heads = ["assumption", ">margin zero at", ">policy's line at"]
+    _grid("How far each may go, all else as today (– where it can't do it alone)", heads, rows, console)
+
+
+def _ways(document: Document) -> dict[str, str]:
+    return {c["assumption"]: c["way"] for row in document["scenarios"] for c in row["changes"]}
+
+
+def _indices(document: Document, of: str, title: str, console: Console) -> None:
+    if not document["sensitivity"]:
+        return
+    found = document["sensitivity"]["of"][of]
+    if of == "policy_holds":
+        _head(title, console)
+        _say(Text(policy_words(found)), console)
+    rows = [
+        [row["label"], _two(row["total"]), f"{_two(row['total_low'])} to {_two(row['total_high'])}", _two(row["first"])]
+        for row in found["indices"][:MAX_INDICES]
+    ]
+    heads = ["assumption", ">total index", ">95% interval", ">first order"]
+    _grid("" if of == "policy_holds" else title, heads, rows, console)
+
+
+def policy_words(found: Document) -> str:
+    """'The policy holds in 3.1% of draws.' and why there may be no indices."""
+    few = "" if found["indices"] else " That is too few draws on one side to say which assumption put them there."
+    return f"The policy holds in {share_text(found['mean'])} of the draws.{few}"
+
+
+def _signals(signals: Document, console: Console) -> None:
+    _head(f"Headlines: {signals['title']}", console)
+    _say(Text(visible(signal_words(signals))), console)
+    rows = []
+    for told in signals["told"]:
+        flips = (
+            Text("flips to " + told["outcome"]["verdict"], style="red") if told["flips"] else Text(signal_state(told))
+        )
+        rows.append([told["headline"], told["date"], f"{told['confidence']:g}", flips, told["checked"]])
+    _grid("", ["headline", "day", ">confidence", "verdict", "how it was checked"], rows, console)
+
+
+def signal_state(told: Document) -> str:
+    """What one headline does, in a word or two."""
+    if not told["touches"]:
+        return "doesn't touch"
+    if not told["is_news"]:
+        return "known to the audit"
+    return "flips within its interval" if len(told["states"]) > 1 else "stays " + str(told["outcome"]["verdict"])
+
+
+def signal_words(signals: Document) -> str:
+    """Which verdicts flip since the audit, and which headline did it, in one or two sentences."""
+    since = f"Since {signals['since']}" if signals["since"] else "Of all headlines"
+    n, floor = len(signals["together_of"]), f"{signals['believed_from']:g}"
+    counted = (
+        f"{n} of {len(signals['told'])} headlines count (later, touching this product, confidence {floor} or more)"
+    )
+    if not signals["smallest"]:
+        more = "" if signals["exhaustive"] else " among the sets that were looked at"
+        return f"{since}, {counted}. No set of them flips the verdict{more}: it stays {signals['base']}."
+    after = signals["smallest_outcome"]["verdict"]
+    did = " and ".join(signals["smallest"])
+    verb = "does" if len(signals["smallest"]) == 1 else "together do"
+    return f"{since}, {counted}. {did} {verb} it: {signals['base']} becomes {after}."
+
+
+def _end(document: Document, console: Console) -> None:
+    lines = [electricity_words(document)] if document["electricity"] else []
+    if not document["splits_revenue"]:
+        lines.append("The report doesn't say what revenue is made of: where use moves, revenue and margin are unknown.")
+    lines.append("Sources and dates of every scenario: --json. Confidences are assumed unless a source is named.")
+    console.print()
+    for line in lines:
+        _say(Text(visible(line), style="dim"), console)
+
+
+def electricity_words(document: Document) -> str:
+    """How little of a machine's cost electricity is."""
+    found = document["electricity"]
+    low, high = (share_text(found[end]) for end in ("low", "high"))
+    return f"Electricity is {low} to {high} of what a rented machine costs ({found['source']})."
+
+
+def _two(value: object) -> str:
+    number = decimal(value)
+    return UNKNOWN if number is None else f"{number:.2f}".replace("-", "−")
+
+
+def _state(state: str) -> Text:
+    return Text(visible(state), style=_STYLES.get(state, ""))
+
+
+def _head(title: str, console: Console) -> None:
+    console.print()
+    _say(Text(visible(title), style="bold"), console)
+
+
+def _say(text: Text, console: Console) -> None:
+    console.print(text, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], console: Console) -> None:
+    """A table under a title; a head that starts with > is set right. Nothing where there are no rows."""
+    if not rows:
+        return
+    if title:
+        _head(title, console)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for head in heads:
+        side: Any = "right" if head.startswith(">") else "left"
+        table.add_column(Text(visible(head.removeprefix(">"))), justify=side, no_wrap=side == "right")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
+    console.print(table, highlight=False)
