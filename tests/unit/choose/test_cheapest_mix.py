@@ -223,3 +223,129 @@ def test_pruning_keeps_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
         if whole and rest:
             assert rest.bound_usd == pytest.approx(whole.bound_usd, rel=2 * SOLVER, abs=1e-9)
     assert removed > 20
+
+
+def test_the_optimum_may_lie_outside_the_columns_that_the_linear_program_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One hour of 1.0 machine-shares. Per share: big 12.5, small 24, decoy 44 USD. big + 2 small = 14.8 is the best;
+    # the linear program takes 1.25 big, and the decoys are the cheapest at all.
+    demand = day([Hour(1, 3600.0, 0, 0)])
+    offers = [
+        machine("big", 10.0, 0.8, 1e9, billed="hour"),
+        machine("small", 2.4, 0.1, 1e9, billed="hour"),
+        machine("decoy", 2.2, 0.05, 1e9, billed="hour"),
+    ]
+    monkeypatch.setattr(program, "DIRECT_COLUMNS", 0)
+    monkeypatch.setattr(program, "_lowest", lambda values, among, n: _lowest_one(values, among))
+    plan = plan_or_none(offers, demand, Needs(), gap=0.0)
+    assert plan is not None and plan.usd_per_day == pytest.approx(14.8, rel=RELATIVE)
+
+
+def test_machines_of_one_pool_don_t_replace_one_another_two_for_one() -> None:
+    demand = day([Hour(1, 3600.0, 0, 0)])
+    pool = {"pool": "p", "n_machines_max": 1, "billed": "hour"}
+    offers = [machine("slow", 1.0, 0.6, 1e9, **pool), machine("fast", 5.0, 1.0, 1e9, **pool)]
+    plan = plan_or_none(offers, demand, Needs(), gap=0.0)
+    assert plan is not None and [use.offer.id for use in plan.uses] == ["fast"]
+
+
+def test_what_better_machines_crowd_out_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = 0
+    for seed in range(3000, 3060):
+        offers, demand, needs = small_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        whole = program.minimise(columns, 0.0, 60)
+        if whole is None:
+            continue
+        every = program._candidates(columns)
+        left = program._Choice(*program.crowded_out(columns, every.day, every.hour, whole.bound_usd * (1 + 1e-6)))
+        removed += every.n_columns() - left.n_columns()
+        rest = program._solve(columns, left, 0.0, 60)
+        assert rest is not None
+        assert rest.usd == pytest.approx(whole.bound_usd, rel=2 * SOLVER, abs=1e-9)
+    assert removed > 20
+
+
+@pytest.mark.parametrize("billed", ["day", "hour"])
+def test_idle_time_is_paid_for(billed: str) -> None:
+    hours = [Hour(1, 1800.0, 0, 0)] + [NOTHING] * 23
+    plan = plan_or_none([machine("m", 2.0, 1.0, 1e9, billed=billed)], day(hours), Needs())
+    assert plan is not None
+    assert plan.usd_per_day == pytest.approx(48.0 if billed == "day" else 2.0)
+    assert plan.idle_share == pytest.approx(0.5)  # of the hours that ask for anything
+
+
+def test_identical_offers_are_one_group_and_each_keeps_its_own_limit() -> None:
+    demand = day([Hour(1, 3600.0 * 4, 0, 0)])
+    offers = [machine(f"m{i}", 1.0, 1.0, 1e9, n_machines_max=2, billed="hour") for i in range(3)]
+    plan = plan_or_none(offers, demand, Needs(), gap=0.0)
+    assert plan is not None and plan.usd_per_day == pytest.approx(4.0)
+    assert all(max(use.machines) <= 2 for use in plan.uses)
+    assert sum(max(use.machines) for use in plan.uses) == 4
+
+
+def test_shares_of_every_hour_add_up_and_cost_adds_up() -> None:
+    for seed in range(40):
+        offers, demand, needs = small_case(seed)
+        plan = plan_or_none(offers, demand, needs)
+        if plan is None:
+            continue
+        for h, hour in enumerate(demand.hours):
+            served = math.fsum(use.share[h] for use in plan.uses)
+            assert served == pytest.approx(1.0 if hour != NOTHING else 0.0, abs=1e-8)
+        assert plan.usd_per_day == pytest.approx(math.fsum(use.usd_per_day for use in plan.uses))
+
+
+DAY = day([Hour(100, 1e5, 0, 4e4)] * 24)
+
+
+def relaxed(result: Plan | Infeasible) -> dict[str, object]:
+    assert isinstance(result, Infeasible)
+    return {relaxation.need: relaxation.enough for relaxation in result.relaxations}
+
+
+def test_needs_that_nothing_meets_say_which_and_by_how_much() -> None:
+    scored = {"quality": exactly(0.7, "claimed", "test"), "quality_metric": "mmlu"}
+    offers = [
+        api("near", ttft_s=exactly(0.5, "claimed", "t"), **scored),
+        api("far", usd_in=0.1, usd_out=0.1, ttft_s=exactly(2.0, "claimed", "t"), **scored),
+        api("unknown"),
+    ]
+    result = cheapest_mix(offers, DAY, Needs(ttft_s=0.4))
+    assert relaxed(result) == {"ttft_s": 0.5}
+    assert "0.4 s: at most 0.5 (+25.0%)" in result.relaxations[0].line  # type: ignore[union-attr]
+    assert relaxed(cheapest_mix(offers, DAY, Needs(quality_floor=0.8, quality_metric="mmlu"))) == {"quality_floor": 0.7}
+    cheapest = plan_or_none(offers, DAY, Needs())
+    assert cheapest is not None
+    found = cheapest_mix(offers, DAY, Needs(budget_usd_per_day=cheapest.usd_per_day / 2))
+    assert relaxed(found) == {"budget_usd_per_day": cheapest.usd_per_day}
+    assert relaxed(cheapest_mix(offers, DAY, Needs(regions=("us",)))) == {"regions": "eu"}
+    barred = Needs(barred_vendors=("v-near", "v-far", "v-unknown"))
+    assert relaxed(cheapest_mix(offers, DAY, barred)) == {"barred_vendors": "v-far"}
+
+
+def test_two_needs_that_must_relax_together_are_told_together() -> None:
+    offers = [api("a", ttft_s=exactly(1.0, "claimed", "t"), quality=exactly(0.5, "claimed", "t"))]
+    result = cheapest_mix(offers, DAY, Needs(ttft_s=0.5, quality_floor=0.9))
+    assert isinstance(result, Infeasible)
+    assert not result.relaxations
+    assert {r.need: r.enough for r in result.together} == {"ttft_s": 1.0, "quality_floor": 0.5}
+
+
+def test_a_power_cap_that_is_too_low_says_what_is_needed() -> None:
+    demand = day([Hour(1, 3600.0 * 3, 0, 0)])
+    result = cheapest_mix([machine("m", 1.0, 1.0, 1e9)], demand, Needs(power_cap_w=150.0))
+    assert relaxed(result)["power_cap_w"] == pytest.approx(300.0, rel=0.2)
+
+
+def test_demand_above_all_capacity_says_the_share_that_fits() -> None:
+    demand = day([Hour(1, 3600.0 * 4, 0, 0)])
+    result = cheapest_mix([machine("m", 1.0, 1.0, 1e9, n_machines_max=3)], demand, Needs())
+    assert isinstance(result, Infeasible)
+    assert "above all capacity" in result.line and "75.0%" in result.line
+
+
+def test_no_offers_and_no_demand_are_told() -> None:
+    with pytest.raises(ChoiceError, match="at least one offer"):
+        cheapest_mix([], DAY, Needs())
+    with pytest.raises(ChoiceError, match="no tokens in any hour"):
+        cheapest_mix([api()], day([NOTHING]), Needs())

@@ -50,9 +50,7 @@ class Machines:
         numbers = np.arange(len(self))[which]
         offers = tuple(self.offers[j] for j in numbers)
         n = numbers
-        return Machines(
-            self.usd[n], self.watts[n], self.n_max[n], self.cover[n], self.by_day[n], self.pool[n], offers
-        )
+        return Machines(self.usd[n], self.watts[n], self.n_max[n], self.cover[n], self.by_day[n], self.pool[n], offers)
 
 
 @dataclass(frozen=True, slots=True)

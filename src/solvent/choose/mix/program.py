@@ -8,7 +8,8 @@
 
 Large problems: the linear program's dual prices of the hours price every group out; a group whose reduced cost is
 more than what lies between the best plan known and the bound can't be in a better plan, so it is left out without
-loss (reduced-cost fixing). Solved by HiGHS (highspy). Enter at `minimise`.
+loss (reduced-cost fixing), and so are those that better ones crowd out (`crowd`). Solved by HiGHS
+(highspy). Enter at `minimise`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from solvent.choose.mix.columns import Columns, Machines
+from solvent.choose.mix.crowd import crowded_out
 from solvent.choose.mix.prune import useful_cover
+from solvent.errors import ChoiceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 # Up to this many integer columns the program is solved as it stands.
 DIRECT_COLUMNS = 1_500
+# What the first plan, which bounds the search for the best, may take of the time.
+FIRST_SHARE = 0.25
 # An hour is served when this much of it is: what doubles lose in a sum of some hundred shares.
 SHORT = 1e-9
 N_HOURS = 24
@@ -102,13 +107,15 @@ def _together(columns: Columns, gap: float, time_limit_s: float) -> Counts | Non
         solved = _solve(columns, every, gap, time_limit_s)
         return None if solved is None else _counts(solved, solved.bound_usd)
     chosen, relaxed = priced
-    first = _solve(columns, chosen, max(gap, 1e-4), time_limit_s)
+    first = _solve(columns, chosen, max(gap, 1e-4), time_limit_s * FIRST_SHARE)
     if first is not None and first.usd - relaxed.usd <= gap * first.usd:
         return _counts(first, relaxed.usd)
     room = np.inf if first is None else first.usd - relaxed.usd + 1e-7 * abs(first.usd)
     assert relaxed.reduced_day is not None and relaxed.reduced_hour is not None
     kept = _Choice(every.day & (relaxed.reduced_day <= room), every.hour & (relaxed.reduced_hour <= room))
-    solved = _solve(columns, kept, gap, time_limit_s)
+    if first is not None and kept.n_columns() > DIRECT_COLUMNS:
+        kept = _Choice(*crowded_out(columns, kept.day, kept.hour, first.usd))
+    solved = _solve(columns, kept, gap, time_limit_s * (1 - FIRST_SHARE))
     if solved is None or (first is not None and first.usd < solved.usd):
         solved = first
     return None if solved is None else _counts(solved, max(relaxed.usd, min(solved.bound_usd, solved.usd)))
@@ -198,6 +205,8 @@ def _solve(
     info = solver.getInfo()
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     if not feasible:
+        if solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit:
+            raise ChoiceError("offers", f"no plan found in {time_limit_s:.0f} s", fix="raise --time-limit")
         return None
     solution = solver.getSolution()
     day, hour = program.unpack(np.array(solution.col_value))

@@ -21,7 +21,7 @@ from solvent.choose.offers.screen import screened
 from solvent.errors import ChoiceError
 
 GAP = 1e-3
-TIME_LIMIT_S = 60.0
+TIME_LIMIT_S = 18.0
 
 
 def cheapest_mix(
