@@ -1,0 +1,91 @@
+"""A step: one change to a product, what it does to compute, revenue and quality, and what it asks for.
+
+Effects are factors with 90% intervals. Where several steps act on the same cost they multiply, so nothing is saved
+twice. What it doesn't do: read steps (`file`), find them (`derive`), combine them (`model`, `search`).
+Format: docs/reference/path.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from solvent.choose.offers.record import Range
+from solvent.figure import Method, weakest
+
+Kind = Literal["offer", "model", "weights", "cache_format", "caching", "batching", "routing", "reasoning", "allowance",
+               "overage", "price", "modality", "other"]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# Parts of compute that a step can act on. `all` is every part; reasoning follows output unless it has its own.
+PARTS: tuple[str, ...] = ("input", "cache", "output", "reasoning", "other")
+FACTOR_KEYS: tuple[str, ...] = ("all", *PARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What happens to a customer's use beyond `outputs_per_month`: refused, or sold at `usd_per_output`.
+
+    paid_share: of the use beyond that is still bought at that price (None where it is refused).
+    leave_share: of the customers who would be hit, those who leave.
+    """
+
+    outputs_per_month: float
+    leave_share: Range
+    usd_per_output: float | None = None
+    paid_share: Range | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change.
+
+    cost: factor on the cost of each part (keys of `FACTOR_KEYS`).   share: of the traffic that it acts on.
+    price_factor: on every price of the product.   leave_share: of all customers, who leave over it.
+    quality: share of today's quality that is kept; None: unknown. A step that leaves the model alone keeps all.
+    effort_usd, months: what it takes to do.   one_of: of the steps with this name at most one is taken.
+    needs: ids of steps that come first.
+    """
+
+    id: str
+    kind: Kind
+    title: str
+    source: str
+    cost: Mapping[str, Range] = field(default_factory=dict)
+    share: Range | None = None
+    price_factor: Range | None = None
+    leave_share: Range | None = None
+    tail: Tail | None = None
+    quality: Range | None = None
+    quality_note: str = ""
+    effort_usd: float = 0.0
+    months: float = 0.0
+    one_of: str = ""
+    needs: tuple[str, ...] = ()
+    date: str | None = None
+    note: str = ""
+
+    def ranges(self) -> tuple[Range, ...]:
+        """Every range of the step."""
+        tail = () if self.tail is None else (self.tail.leave_share, self.tail.paid_share)
+        found = (*self.cost.values(), self.share, self.price_factor, self.leave_share, self.quality, *tail)
+        return tuple(r for r in found if r is not None)
+
+    def method(self) -> Method:
+        """The weakest method among its ranges."""
+        return weakest(r.method for r in self.ranges())
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a path is asked for.
+
+    probability: with which the policy must be met.   quality_floor: share of today's quality that must be kept.
+    horizon_months: over which a step's price is counted.   n_draws, seed: of the uncertainty.
+    """
+
+    probability: float = 0.9
+    quality_floor: float = 0.9
+    horizon_months: float = 12.0
+    n_draws: int = 2_000
+    seed: int = 20_240_229
