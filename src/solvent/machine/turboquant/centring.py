@@ -172,7 +172,7 @@ class PackedHeads:
         return rotate_back(self.rotated(0, self.n_tok))
 
     def crop(self, n_tok: int) -> None:
-        """Forgets all but the first tokens; their codes and exponents stay. Raises: EngineError (more than are held)."""
+        """Forgets all but the first tokens; codes and exponents stay. Raises: EngineError (more than are held)."""
         if not 0 <= n_tok <= self.n_tok:
             raise EngineError("turboquant", f"a crop to {n_tok} tokens", f"0 to the {self.n_tok} held")
         self.n_tok = n_tok

@@ -29,12 +29,17 @@ SMALLEST_EXPONENT, LARGEST_EXPONENT = -127, 100
 
 @dataclass(frozen=True)
 class Code:
-    """How the vectors of one side (keys or values) of one layer are coded."""
+    """How the vectors of one side (keys or values) of one layer are coded.
+
+    settled: codes are chosen a second time for the scale as it is stored. Rounding the scale to 8 bits then costs
+    nothing, where it else adds 1.56e-4 of ‖r‖²: 7 % of the error at 5 bits, three fifths of it at 8. An unbiased scale
+    is no longer quite unbiased."""
 
     bits: int
     head_size: int
     trellis: bool = False
     unbiased: bool = True
+    settled: bool = False
 
     def levels(self) -> tuple[I32, float]:
         """What each window (b ≤ 6) or each code (b = 8) stands for: an integer in −127..127, times one step."""
@@ -93,6 +98,11 @@ def encode(residuals: F32, code: Code) -> tuple[U8, F32]:
     # ⟨r, c⟩ is positive: c has the sign of r where it isn't small, and a codebook without error would give ‖r‖²/rms.
     top, bottom = (square, along) if code.unbiased else (along, (values * values).sum(axis=1))
     scales = np.where(rms > 0, top / np.where(rms > 0, bottom, 1), 0)
+    if code.settled:
+        # Every scale that can be stored is a whole sixteenth of an octave, whatever its exponent.
+        octave = np.log2(np.where(rms > 0, scales, 1))
+        scales = np.where(rms > 0, np.exp2(np.rint(STEPS_PER_OCTAVE * octave) / STEPS_PER_OCTAVE), 0)
+        codes = nearest((r / np.where(rms > 0, scales, 1)[:, None]).astype(np.float32), code)
     return codes, scales.astype(np.float32)
 
 
