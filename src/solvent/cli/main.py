@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stress": ("solvent.cli.stress:command", "Which scenario kills the margin, and which headline flips the verdict."),
     "convert": ("solvent.cli.convert:command", "Write a model in another number format, and say what that did to it."),
     "run": ("solvent.cli.run:command", "Run a model on this machine: a prompt in, a reply streamed out."),
+    "measure": ("solvent.cli.measure:command", "Speed, memory, energy and cost per output of a model or a server."),
     "explain": ("solvent.cli.explain:command", "Follow a number of a report back to where it came from."),
 }
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

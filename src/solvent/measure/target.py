@@ -35,7 +35,7 @@ class Answer:
     """What came back, with the clock's reading at every step.
 
     scheduled_s: when it should have been sent (None: closed loop).   started_s: when the client took it up.
-    sent_s: when the last byte of the request was handed to the system; latencies start here.
+    sent_s: when the request began to be handed over, the connection being there; latencies start here.
     chunk_s, chunk_tok: arrival and tokens (None: unknown) of each piece that carries output.   done_s: the end.
     n_outputs: outputs in the product's sense; None where it failed.   error: `name: detail` of what made it fail.
     notes: `name: detail` of faults that leave the times valid (a wrong token count).

@@ -1,0 +1,93 @@
+"""`solvent measure TARGET`: what a model or server does in a second, and what that costs. Parses, calls, prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+from solvent.errors import MeasureError
+
+
+def command(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A model (file, folder, smollm2), a URL, or an adapter.toml.")
+    ],
+    requests: Annotated[int, Option(metavar="N", help="Requests at most, in each point of a sweep.")] = 20,
+    concurrency: Annotated[int, Option(metavar="N", help="Requests under way at a time.")] = 1,
+    sweep: Annotated[int | None, Option(metavar="N", help="Try concurrencies up to N and find the knee.")] = None,
+    input_tok: Annotated[int, Option(metavar="N", help="Tokens of a prompt (their median).")] = 128,
+    output_tok: Annotated[int, Option(metavar="N", help="Tokens of an answer (their median).")] = 64,
+    spread: Annotated[float, Option(metavar="SIGMA", help="Draw log-normal lengths with this sigma.")] = 0.0,
+    rate: Annotated[float | None, Option(metavar="R", help="Send R requests a second, at random times.")] = None,
+    trace: Annotated[Path | None, Option(metavar="FILE", help="Requests of a trace (Azure, Mooncake).")] = None,
+    rate_scale: Annotated[float, Option(metavar="F", help="Play the trace F times as fast.")] = 1.0,
+    closed: Annotated[bool, Option("--closed", help="Of a trace take the lengths alone, not the times.")] = False,
+    seed: Annotated[int, Option(metavar="N", help="Of lengths and times.")] = 0,
+    warm_up: Annotated[int | None, Option(metavar="N", help="Requests before; default: one for each place.")] = None,
+    max_time_s: Annotated[float | None, Option(metavar="S", help="Begin no request after S seconds.")] = None,
+    precision: Annotated[
+        float | None, Option(metavar="SHARE", help="Stop when half the interval is this share of the mean.")
+    ] = None,
+    precision_of: Annotated[str, Option(metavar="NAME", help="What it is of: latency, ttft or tpot.")] = "latency",
+    slo: Annotated[list[str] | None, Option(metavar="NAME=S", help="For goodput: ttft, itl or latency.")] = None,
+    model: Annotated[str | None, Option(metavar="NAME", help="Of a URL: the model to ask for.")] = None,
+    api: Annotated[str, Option(metavar="API", help="Of a URL: chat or completions.")] = "chat",
+    extra: Annotated[str, Option(metavar="JSON", help="Of a URL: more fields of each request.")] = "{}",
+    key_env: Annotated[str, Option(metavar="NAME", help="Of a URL: the variable with its key.")] = "OPENAI_API_KEY",
+    tokeniser: Annotated[str | None, Option(metavar="FILE", help="Of a URL: check its counts by this model's.")] = None,
+    timeout_s: Annotated[float, Option(metavar="S", help="Of a URL: give an answer up after S seconds.")] = 600.0,
+    server_pid: Annotated[int | None, Option(metavar="PID", help="Of a URL here: whose memory to read.")] = None,
+    kv: Annotated[str | None, Option(metavar="NAME", help="Of a model: the cache's number format.")] = None,
+    threads: Annotated[int | None, Option(metavar="N", help="Of a model: threads; default: one a core.")] = None,
+    usd_per_hour: Annotated[float | None, Option(metavar="USD", help="What an hour of the machine costs.")] = None,
+    offer: Annotated[str | None, Option(metavar="NAME", help="Take that from this [[offers]] machine.")] = None,
+    project: Annotated[Path | None, Option(metavar="FILE", help="Project file of --offer; solvent.toml here.")] = None,
+    usd_per_mtok: Annotated[str | None, Option(metavar="IN,OUT", help="Prices of a million tokens in and out.")] = None,
+    out: Annotated[
+        Path | None, Option("--out", "-o", metavar="FILE", help="Write the result; a run that was cut short goes on.")
+    ] = None,
+    compare: Annotated[Path | None, Option(metavar="OLD.json", help="Say what changed since this result.")] = None,
+    across_machines: Annotated[bool, Option("--across-machines", help="Compare results of two machines.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
+) -> None:  # fmt: skip
+    """Measure speed, memory, energy and cost per output of a model, a server or a command, under a load."""
+    from solvent.cli.measure_run import Job, Terms, measured, show
+    from solvent.cli.measure_target import target_of
+    from solvent.cli.measure_work import hourly_of, per_token_of, work_of
+    from solvent.measure.load import Load
+    from solvent.measure.metrics import Slo
+    from solvent.measure.run import Setup
+
+    _check(requests, concurrency, sweep, warm_up)
+    terms = Terms(Slo.of(slo or []), hourly_of(usd_per_hour, offer, project), per_token_of(usd_per_mtok))
+    places = sweep or concurrency
+    http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
+    engine = {"kv": kv, "threads": threads}
+    wired = target_of(target, places, {**http, "timeout_s": timeout_s}, engine)
+    try:
+        shape = {"input_tok": input_tok, "output_tok": output_tok, "spread": spread, "seed": seed, "rate": rate}
+        traced = {"trace": trace, "rate_scale": rate_scale, "closed": closed, "tokeniser": tokeniser}
+        work = work_of({**shape, **traced}, wired, requests)
+        load = Load(None if work.timed else concurrency, requests, max_time_s)
+        first = warm_up if warm_up is not None else 1 if work.timed or sweep else places
+        setup = Setup(wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter)
+        document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
+    finally:
+        wired.close()
+    show(document, finished, out, (compare, across_machines), as_json)
+    if not document["totals"]["answers"]:
+        raise typer.Exit(1)
+
+
+def _check(requests: int, concurrency: int, sweep: int | None, warm_up: int | None) -> None:
+    for name, found, least, most in (
+        ("--requests", requests, 1, 10_000_000),
+        ("--concurrency", concurrency, 1, 4096),
+        ("--sweep", sweep, 1, 4096),
+        ("--warm-up", warm_up, 0, 100_000),
+    ):
+        if found is not None and not least <= found <= most:
+            raise MeasureError(name, str(found), f"{least} to {most:,}")

@@ -1,0 +1,238 @@
+"""One HTTP exchange, read as fast as it comes: each read keeps its bytes and the time at which they arrived.
+
+On Linux the time is the kernel's (SO_TIMESTAMPNS), taken when the packet came in: a client that was late to read
+doesn't make the server look slow. Elsewhere, and over TLS where several records come in one read, it is the time of
+the read. Bytes and time are bounded, so that an endless stream ends.
+What it doesn't do: parse (body.py), decide what is an error (openai.py).
+Enter at `exchange`. Source: socket(7); Documentation/networking/timestamping.rst §1.1, Linux.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from solvent.measure.http.framing import Framing
+from solvent.measure.target import Clock
+
+READ_BYTES = 64 << 10
+# SO_TIMESTAMPNS_OLD of <asm-generic/socket.h>: x86, ARM, RISC-V, POWER, s390. Where it fails, no stamp comes.
+SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("qq")
+_CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+# A kernel stamp further back than this is of another clock (it was set meanwhile).
+_MAX_AGE_S = 10.0
+
+Ended = Literal["whole", "eof", "reset", "timeout", "too_many_bytes", "garbage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server listens. tls: None for plain HTTP."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What no answer may exceed."""
+
+    timeout_s: float = 600.0
+    max_bytes: int = 64 << 20
+
+
+@dataclass(slots=True)
+class Received:
+    """What came of one exchange.
+
+    pieces: (clock at arrival, bytes) of each read.   n_kernel: reads whose stamp is the kernel's.
+    sent_s: when the request began to be handed over, or None.   ended, why: how it ended."""
+
+    started_s: float
+    sent_s: float | None = None
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    n_kernel: int = 0
+    framing: Framing = field(default_factory=Framing)
+    ended: Ended = "timeout"
+    why: str = ""
+
+
+class Refused(Exception):
+    """No connection: the reason is in the text."""
+
+
+async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock) -> Received:
+    """Connects, sends, and reads until the response is whole or a bound is reached.
+
+    Raises: Refused (no connection, or no TLS over it)"""
+    received = Received(clock())
+    try:
+        async with asyncio.timeout(bounds.timeout_s):
+            link = await _connect(place, received, bounds, clock)
+            try:
+                received.sent_s = clock()
+                await link.send(request)
+                await link.finished
+            finally:
+                link.close()
+    except TimeoutError:
+        if received.sent_s is None:
+            raise Refused(f"no connection within {bounds.timeout_s:g} s") from None
+        received.why = f"not whole after {bounds.timeout_s:g} s"
+    except (OSError, ssl.SSLError) as error:
+        if received.sent_s is None:
+            raise Refused(str(error) or type(error).__name__) from None
+        received.ended, received.why = "reset", str(error)
+    return received
+
+
+async def _connect(place: Place, received: Received, bounds: Bounds, clock: Clock) -> _Link:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    fault: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, address)
+            tls = await _handshake(sock, place, loop) if place.tls else None
+        except OSError as error:
+            sock.close()
+            fault = error
+            continue
+        except BaseException:
+            sock.close()
+            raise
+        return _Link(sock, tls, received, bounds, clock)
+    raise fault
+
+
+@dataclass(slots=True)
+class _Tls:
+    """TLS between two memory buffers, so that the socket stays ours to stamp."""
+
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+    session: ssl.SSLObject
+
+
+async def _handshake(sock: socket.socket, place: Place, loop: asyncio.AbstractEventLoop) -> _Tls:
+    assert place.tls is not None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = _Tls(incoming, outgoing, place.tls.wrap_bio(incoming, outgoing, server_hostname=place.host))
+    while True:
+        try:
+            tls.session.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            done = False
+        if outgoing.pending:
+            await loop.sock_sendall(sock, outgoing.read())
+        if done:
+            return tls
+        data = await loop.sock_recv(sock, READ_BYTES)
+        if not data:
+            raise OSError("the connection closed during the TLS handshake")
+        incoming.write(data)
+
+
+class _Link:
+    """A connection in use. `finished` is set when nothing more is to be read."""
+
+    def __init__(self, sock: socket.socket, tls: _Tls | None, received: Received, bounds: Bounds, clock: Clock) -> None:
+        self._sock, self._tls, self._received, self._bounds, self._clock = sock, tls, received, bounds, clock
+        self._loop = asyncio.get_running_loop()
+        self._n_bytes = 0
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        self._control = _ask_for_stamps(sock)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    async def send(self, request: bytes) -> None:
+        if self._tls:
+            self._tls.session.write(request)
+            request = self._tls.outgoing.read()
+        await self._loop.sock_sendall(self._sock, request)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+
+    def _readable(self) -> None:
+        """The hot path: one read, one stamp, one look at the end of the bytes."""
+        try:
+            data, control, _, _ = self._sock.recvmsg(READ_BYTES, self._control)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            return self._finish("reset", str(error))
+        stamp_s = self._clock()
+        received = self._received
+        if not data:
+            return self._finish("eof", "the server closed the connection")
+        if control:
+            age_s = _age_s(control[0][2])
+            if age_s is not None:
+                stamp_s -= age_s
+                received.n_kernel += 1
+        if self._tls:
+            try:
+                data = _decrypted(self._tls, data)
+            except ssl.SSLError as error:
+                return self._finish("reset", str(error))
+        received.pieces.append((stamp_s, data))
+        self._n_bytes += len(data)
+        if received.framing.feed(data):
+            self._finish("garbage" if received.framing.garbage else "whole", received.framing.garbage)
+        elif self._n_bytes > self._bounds.max_bytes:
+            self._finish("too_many_bytes", f"more than {self._bounds.max_bytes:,} bytes")
+
+    def _finish(self, ended: Ended, why: str) -> None:
+        if not self.finished.done():
+            self._received.ended, self._received.why = ended, why
+            self.finished.set_result(None)
+            self._loop.remove_reader(self._sock.fileno())
+
+
+def _ask_for_stamps(sock: socket.socket) -> int:
+    """Bytes to reserve for stamps in each read: 0 where the system gives none."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    except OSError:
+        return 0
+    return _CONTROL_BYTES
+
+
+def _age_s(control: bytes) -> float | None:
+    """Seconds since the packet came in, or None where the stamp can't be one of this clock."""
+    if len(control) != _TIMESPEC.size:
+        return None
+    seconds, nanoseconds = _TIMESPEC.unpack(control)
+    age_s = (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e9
+    return float(age_s) if 0 <= age_s < _MAX_AGE_S else None
+
+
+def _decrypted(tls: _Tls, data: bytes) -> bytes:
+    tls.incoming.write(data)
+    plain = []
+    while True:
+        try:
+            part = tls.session.read(READ_BYTES)
+        except ssl.SSLWantReadError:
+            break
+        except ssl.SSLZeroReturnError:
+            break
+        if not part:
+            break
+        plain.append(part)
+    return b"".join(plain)
