@@ -132,7 +132,7 @@ def _together(document: Document, console: Console) -> None:
     for row in document["together"]:
         if row["touches"]:
             outcome = row["outcome"]
-            title = " + ".join(row["of"]) if row["name"] != "all" else row["title"]
+            title = row["title"] if row["name"].startswith("all") else " + ".join(row["of"])
             rows.append([title, usd(outcome["margin_usd"]), _state(outcome["verdict"])])
     _grid("Together", ["scenarios", ">margin", "verdict"], rows, console)
 

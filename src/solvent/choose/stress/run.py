@@ -96,6 +96,10 @@ def together(model: Model, file: ScenarioFile, chosen: Sequence[Scenario]) -> li
     named = {frozenset(result.of) for result in results}
     pairs = [pair for pair in pairs if frozenset(pair.of) not in named]
     if len(touching) > 2:
+        base = _order(model.at({}).margin_usd)
+        lowering = [s for s in touching if _order(alone(model, s).outcome.margin_usd) < base]
+        if 2 < len(lowering) < len(touching):
+            results.append(_result(model, "all-adverse", "All that lower the margin, at once", lowering))
         results.append(_result(model, "all", "All of them at once", touching))
     return results + sorted(pairs, key=lambda r: _order(r.outcome.margin_usd))
 

@@ -1,0 +1,249 @@
+"""Everything that stress finds about one product, as the JSON-ready document "solvent.stress/1".
+
+It computes through the other files of this room and words nothing but the one line of the verdict.
+Enter at `document`. Format: docs/reference/scenarios.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from solvent import __version__
+from solvent.choose.economics import margin_usd, verdict
+from solvent.choose.offers.record import exactly
+from solvent.choose.stress.assumptions import ASSUMPTIONS, TODAY, label_of, name_of
+from solvent.choose.stress.figures import stress_figures
+from solvent.choose.stress.flips import BELIEVED, Flips, Told, flips
+from solvent.choose.stress.outcome import Model, Outcome
+from solvent.choose.stress.product import from_statement
+from solvent.choose.stress.replan import Replan, Replanner
+from solvent.choose.stress.run import Result, alone, killer, swings, together, turning_points
+from solvent.choose.stress.scenario_file import LARGEST, Change, Scenario, ScenarioFile, SignalFile
+from solvent.choose.stress.sensitivity import LEVEL, N_SAMPLES, SEED, decide
+
+SCHEMA = "solvent.stress/1"
+SHOWN_PAIRS = 5
+SIGNAL_FIELDS = ("name", "headline", "date", "source", "confidence", "checked", "note")
+PASSES = ("solvent", "thin")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """only: scenarios by name, all where empty.   combine: look at them together too.   since: what is news;
+    None takes the statement's last day.   replanner: makes new plans, where offers were given."""
+
+    only: tuple[str, ...] = ()
+    combine: bool = True
+    signals: SignalFile | None = None
+    since: date | None = None
+    replanner: Replanner | None = None
+
+
+def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options) -> dict[str, Any]:
+    """The stress of a statement under a file's scenarios. Raises: ReportError (not a statement)."""
+    model = Model(from_statement(statement, file.power))
+    product, base = model.product, model.at({})
+    chosen = [s for s in file.scenarios if not options.only or s.name in options.only]
+    results = [alone(model, scenario) for scenario in chosen]
+    worst = killer(base, results)
+    rows = [_row(model, s, r, base, options.replanner) for s, r in zip(chosen, results, strict=True)]
+    keys = list(dict.fromkeys(key for result in results for key in result.values))
+    since = options.since or product.as_of
+    found = flips(model, options.signals, since) if options.signals else None
+    power = product.power
+    whole: dict[str, Any] = _plain({
+        "schema": SCHEMA,
+        "version": __version__,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "product": dict(statement["product"]),
+        "title": file.title,
+        "as_of": product.as_of,
+        "per": product.economics.per,
+        "policy": {"max_compute_per_value": product.economics.policy_max_compute_per_value},
+        "base": _outcome(base),
+        "plan": _replan(options.replanner.base(), model, {}) if options.replanner else None,
+        "splits_revenue": product.splits,
+        "vendors": [{"vendor": vendor, "share": share} for vendor, share in product.vendors()],
+        "electricity": {
+            "share": power.share, "low": power.low * power.usd_per_kwh, "high": power.high * power.usd_per_kwh,
+            "source": power.source,
+        } if power else None,
+        "line": _line(base, worst),
+        "passed": base.verdict in PASSES and all(r.outcome.verdict in PASSES for r in results if r.touches),
+        "killer": worst.name if worst else None,
+        "scenarios": rows,
+        "together": _together(model, file, chosen) if options.combine else [],
+        "turning_points": [{**asdict(p), "label": label_of(p.key)} for p in turning_points(model, keys)],
+        "tornado": [{**asdict(s), "label": label_of(s.key)} for s in swings(model, chosen)],
+        "sensitivity": _sensitivity(model, chosen),
+        "signals": _signals(found, options.signals) if found and options.signals else None,
+        "figures": stress_figures(statement, base, chosen, results).document(),
+    })  # fmt: skip
+    return whole
+
+
+def _row(
+    model: Model, scenario: Scenario, result: Result, base: Outcome, replanner: Replanner | None
+) -> dict[str, Any]:
+    """One scenario: what it moves, what comes of it, and the new plan where it asks for one."""
+    vendors = model.product.vendors()
+    plan = replanner.under(scenario, [vendor for vendor, _ in vendors]) if replanner else None
+    barred = {vendors[0][0] if name == LARGEST and vendors else name for name in scenario.bars}
+    margin, before = result.outcome.margin_usd, base.margin_usd
+    capacity = scenario.freezes_capacity or scenario.power_cap_share is not None
+    on_machines = replanner is not None or model.product.share("rented", "owned") > 0
+    no_machine = {} if on_machines or not capacity else {"machines": "it runs on no machine of its own"}
+    return {
+        **{key: getattr(scenario, key) for key in ("name", "title", "date", "source", "confidence", "note")},
+        "changes": [_change(change) for change in scenario.changes],
+        "untouched": {label_of(key): why for key, why in result.untouched.items()} | no_machine,
+        "touches": result.touches,
+        "structural": scenario.is_structural,
+        "needs_offers": scenario.is_structural and replanner is None and not no_machine,
+        "notice_days": scenario.notice_days,
+        "stops_share": sum(share for vendor, share in vendors if vendor in barred) if barred else None,
+        "outcome": _outcome(result.outcome),
+        "delta_usd": None if margin is None or before is None else margin - before,
+        "margin_low_usd": result.margin_low_usd,
+        "margin_high_usd": result.margin_high_usd,
+        "flips": result.touches and result.outcome.verdict != base.verdict,
+        "per_outcome_margin_usd": _per_outcome(model, result) if "seats" in result.values else None,
+        "subscriber_pays_usd": _subscriber(model, result),
+        "replan": _replan(plan, model, result.values) if plan else None,
+    }
+
+
+def _per_outcome(model: Model, result: Result) -> float | None:
+    """The margin if today's revenue came by the output instead of the seat: revenue ÷ outputs × outputs'."""
+    today, under = model.at({}), result.outcome
+    if None in (today.revenue_usd, today.n_outputs, today.other_usd, under.n_outputs, under.compute_usd):
+        return None
+    assert today.revenue_usd is not None and today.n_outputs and today.other_usd is not None
+    assert under.n_outputs is not None and under.compute_usd is not None
+    grown = under.n_outputs / today.n_outputs
+    return today.revenue_usd * grown - today.other_usd * grown - under.compute_usd
+
+
+def _subscriber(model: Model, result: Result) -> float | None:
+    """What a subscriber pays at list price for what no longer fits in the subscription."""
+    compute, allowance = model.at({}).compute_usd, result.values.get("subscription_allowance")
+    if compute is None or allowance is None:
+        return None
+    return compute * model.product.share("subscription") * max(0.0, 1.0 - allowance)
+
+
+def _replan(plan: Replan, model: Model, values: Mapping[str, float]) -> dict[str, Any]:
+    """A plan with the margin that it leaves, before what moving costs once, and how many months pay for that."""
+    found: dict[str, Any] = {
+        "feasible": plan.feasible, "lost": plan.lost, "compute_usd": plan.compute_usd, "lines": list(plan.lines),
+        "uses": [{"offer": offer, "cost_share": share} for offer, share in plan.uses],
+        "migration_usd": dict(zip(("value", "low", "high"), plan.migration_usd, strict=True))
+        if plan.migration_usd else None,
+        "margin_usd": None, "verdict": "unknown", "payback_months": None,
+    }  # fmt: skip
+    if plan.compute_usd is None:
+        return found
+    economics = model.economics(values)
+    usd = exactly(plan.compute_usd, "predicted", "the cheapest mix of the offers")
+    economics = replace(economics, compute_usd=usd)
+    margin = margin_usd(economics)
+    found |= {"margin_usd": margin, "verdict": verdict(economics)}
+    if margin is not None and margin > 0 and plan.migration_usd:
+        found["payback_months"] = plan.migration_usd[0] / margin
+    return found
+
+
+def _together(model: Model, file: ScenarioFile, chosen: Sequence[Scenario]) -> list[dict[str, Any]]:
+    """Named groups, all at once, and of the pairs the worst and the best."""
+    results = together(model, file, chosen)
+    groups = [r for r in results if "+" not in r.name]
+    pairs = [r for r in results if "+" in r.name]
+    shown = pairs if len(pairs) <= 2 * SHOWN_PAIRS else pairs[:SHOWN_PAIRS] + pairs[-SHOWN_PAIRS:]
+    return [
+        {"name": r.name, "title": r.title, "of": list(r.of), "touches": r.touches, "outcome": _outcome(r.outcome),
+         "margin_low_usd": r.margin_low_usd, "margin_high_usd": r.margin_high_usd}
+        for r in groups + shown
+    ]  # fmt: skip
+
+
+def _sensitivity(model: Model, chosen: Sequence[Scenario]) -> dict[str, Any] | None:
+    found = decide(model, chosen)
+    if not found:
+        return None
+    outputs = {
+        of: {
+            "mean": s.mean, "low": s.low, "high": s.high,
+            "indices": [{**asdict(index), "label": label_of(index.key)} for index in s.indices],
+        }
+        for of, s in found.items()
+    }  # fmt: skip
+    return {"n_samples": N_SAMPLES, "seed": SEED, "level": LEVEL, "of": outputs}
+
+
+def _signals(found: Flips, file: SignalFile) -> dict[str, Any]:
+    return {
+        "title": file.title, "since": found.since, "believed_from": BELIEVED, "base": found.base.verdict,
+        "told": [_told(told) for told in found.told],
+        "together": _outcome(found.together),
+        "together_of": [told.signal.name for told in found.told if told.counts],
+        "smallest": list(found.smallest),
+        "smallest_outcome": _outcome(found.smallest_outcome) if found.smallest_outcome else None,
+        "exhaustive": found.exhaustive,
+    }  # fmt: skip
+
+
+def _told(told: Told) -> dict[str, Any]:
+    signal = told.signal
+    return {
+        **{key: getattr(signal, key) for key in SIGNAL_FIELDS},
+        "changes": [_change(change) for change in signal.changes],
+        "untouched": {label_of(key): why for key, why in told.untouched.items()},
+        "is_news": told.is_news, "counts": told.counts, "flips": told.flips, "touches": bool(told.values),
+        "states": list(told.states), "outcome": _outcome(told.outcome),
+    }  # fmt: skip
+
+
+def _change(change: Change) -> dict[str, Any]:
+    low, high = change.ends
+    return {
+        "assumption": change.key, "label": label_of(change.key), "way": ASSUMPTIONS[name_of(change.key)].way,
+        "today": TODAY[ASSUMPTIONS[name_of(change.key)].way], "value": change.value, "low": low, "high": high,
+    }  # fmt: skip
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return asdict(outcome)
+
+
+def _line(base: Outcome, worst: Result | None) -> str:
+    """Which scenario kills the margin, in one line."""
+    if base.margin_usd is None:
+        return "The margin isn't known, so no scenario can be said to kill it; compute under each is shown."
+    now = f"Margin is {_usd(base.margin_usd)} a month"
+    if worst is None or worst.outcome.margin_usd is None:
+        return f"{now}; no scenario alone takes it lower" + (", below zero." if base.margin_usd < 0 else " than zero.")
+    says = f"“{worst.title}” takes it to {_usd(worst.outcome.margin_usd)}"
+    if base.margin_usd < 0:
+        return f"{now}, below zero before anything happens; {says}, the lowest of all."
+    return f"{now}; {says}: the scenario that kills it most."
+
+
+def _usd(value: float) -> str:
+    return f"{'−' if value < 0 else ''}${abs(value):,.0f}"
+
+
+def _plain(node: Any) -> Any:
+    """JSON-ready: days as text, infinity (no such price today) as null, floats to ten digits."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    if isinstance(node, date):
+        return node.isoformat()
+    if isinstance(node, float):
+        return float(f"{node:.10g}") if math.isfinite(node) else None
+    return node

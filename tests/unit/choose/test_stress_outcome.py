@@ -1,0 +1,143 @@
+"""The formulas of a stressed month, each against arithmetic by hand."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+from stress_statements import statement
+
+from solvent.choose.economics import from_statement as economics_of
+from solvent.choose.economics import margin_usd, verdict
+from solvent.choose.stress.outcome import Model, Outcome
+from solvent.choose.stress.product import from_statement
+from solvent.choose.stress.scenario_file import Power
+from solvent.errors import ReportError
+
+POWER = Power(kwh_per_usd=0.34, low=0.34, high=0.87, usd_per_kwh=0.10, source="s")
+# 64-bit floats, a few dozen operations on numbers of three digits: 1e-12 relative is thousands of roundings.
+EXACT = 1e-12
+
+
+def model(**changes: object) -> Model:
+    return Model(from_statement(statement(**changes), POWER))  # type: ignore[arg-type]
+
+
+def test_nothing_moved_is_the_statement() -> None:
+    found, economics = model().at({}), economics_of(statement())
+    assert found.margin_usd == pytest.approx(30.0, rel=EXACT) == margin_usd(economics)
+    assert (found.revenue_usd, found.compute_usd, found.other_usd) == pytest.approx((170.0, 130.0, 10.0), rel=EXACT)
+    assert found.cost_per_value == pytest.approx(130 / 170, rel=EXACT)
+    assert found.verdict == verdict(economics) == "insolvent"
+
+
+@pytest.mark.parametrize(
+    ("values", "revenue", "compute", "other"),
+    [
+        ({"api_price": 2.0}, 170, 260, 10),
+        ({"parity_price": 0.25}, 170, 32.5, 10),
+        ({"api_price": 2.0, "parity_price": 0.25}, 170, 32.5, 10),
+        ({"api_price": 0.1, "parity_price": 0.25}, 170, 13, 10),
+        # 80 by the month stay, 90 by the output double; half of what isn't compute follows revenue.
+        ({"usage": 2.0}, 260, 260, 5 + 5 * 260 / 170),
+        ({"customers": 3.0}, 510, 390, 30),
+        ({"seats": 0.5}, 130, 130, 5 + 5 * 130 / 170),
+        # 3.4% of what a machine costs, tripled: the rise is 6.8%.
+        ({"power_price": 3.0}, 170, 130 * 1.068, 10),
+        ({"log": 1.5}, 170, 195, 10),
+    ],
+)
+def test_a_change_does_what_its_formula_says(
+    values: dict[str, float], revenue: float, compute: float, other: float
+) -> None:
+    found = model().at(values)
+    assert (found.revenue_usd, found.compute_usd, found.other_usd) == pytest.approx(
+        (revenue, compute, other), rel=EXACT
+    )
+    assert found.margin_usd == pytest.approx(revenue - compute - other, rel=1e-11)
+
+
+def test_a_heavier_tail_moves_use_to_the_heavy_and_their_cost_and_revenue_with_it() -> None:
+    weights = [100.0**1.5, 300.0**1.5, 600.0**1.5]
+    n = [1000 * w / sum(weights) for w in weights]
+    compute = n[0] * 0.1 + n[1] * 0.1 + n[2] * 0.15
+    found = model().at({"tail": 0.5})
+    assert found.compute_usd == pytest.approx(compute, rel=EXACT)
+    assert found.revenue_usd == pytest.approx(80 + n[1] * 0.1 + n[2] * 0.1, rel=EXACT)
+    assert found.n_outputs == pytest.approx(1000, rel=EXACT)
+
+
+def test_a_vendor_or_modality_that_isnt_there_is_not_moved() -> None:
+    m = model()
+    assert m.at({"api_price[openai]": 2.0}).compute_usd == pytest.approx(260, rel=EXACT)
+    assert m.at({"api_price[anthropic]": 2.0}).compute_usd == pytest.approx(130, rel=EXACT)
+    assert m.moves("api_price[openai, text]") is None
+    assert m.moves("api_price[video]") == "none of its compute is video"
+
+
+def test_part_of_the_compute_is_video() -> None:
+    m = model(basis={"models": {"m": {"usd": {"output_video_us": "30", "output_tok": "70"}}}})
+    assert m.at({"api_price[video]": 100.0}).compute_usd == pytest.approx(130 * (0.3 * 100 + 0.7), rel=EXACT)
+
+
+def test_rent_moves_who_rents_and_nobody_else() -> None:
+    rented = model(provider="rented", reserved=True)
+    assert rented.at({"rental_price": 0.5}).compute_usd == pytest.approx(65, rel=EXACT)
+    assert rented.at({"machine_output": 2.0}).compute_usd == pytest.approx(65, rel=EXACT)
+    assert rented.moves("api_price") and model().moves("rental_price") and model().moves("residual_value")
+
+
+@pytest.mark.parametrize("lines", [[], ["something new: 3 × 4 = 20.0 USD"], ["no part of a sum"]])
+def test_revenue_that_cant_be_split_is_unknown_where_use_moves(lines: list[str]) -> None:
+    document = copy.deepcopy(statement())
+    document["tables"]["customers"]["rows"][2]["_revenue_lineage"] = lines
+    m = Model(from_statement(document))
+    assert m.at({"usage": 2.0}).margin_usd is None
+    assert m.at({"usage": 2.0}).compute_usd == pytest.approx(260, rel=EXACT)
+    assert m.at({"usage": 2.0}).verdict == "unknown"
+    assert m.at({"api_price": 2.0}).margin_usd == pytest.approx(-100, rel=EXACT)
+    assert m.at({"customers": 2.0}).margin_usd == pytest.approx(60, rel=EXACT)
+
+
+def test_unknown_revenue_stays_unknown_and_compute_is_told() -> None:
+    document = statement()
+    for name in ("revenue_usd", "customer_value_usd", "cost_per_value", "margin_usd"):
+        document["figures"][name]["value"] = None
+    found = Model(from_statement(document)).at({"api_price": 2.0})
+    assert found.margin_usd is None and found.verdict == "unknown"
+    assert found.compute_usd == pytest.approx(260, rel=EXACT)
+
+
+def test_value_that_isnt_revenue_follows_outputs() -> None:
+    document = statement()
+    document["figures"]["customer_value_usd"] = {
+        **document["figures"]["customer_value_usd"],
+        "value": "500",
+        "inputs": [],
+    }
+    m = Model(from_statement(document))
+    assert m.at({"usage": 2.0}).cost_per_value == pytest.approx(130 / 500, rel=EXACT)
+    assert m.at({"seats": 0.5}).cost_per_value == pytest.approx(130 / 500, rel=EXACT)
+
+
+def test_the_policy_turns_where_the_ratio_crosses_its_line() -> None:
+    m = model(limit=0.8)
+    assert m.at({}).verdict in ("solvent", "thin")
+    just, over = 0.8 * 170 / 130, 0.8 * 170 / 130 * 1.000001
+    assert m.at({"api_price": just * 0.999999}).verdict != "insolvent"
+    assert m.at({"api_price": over}).verdict == "insolvent"
+
+
+def test_a_report_that_is_no_statement_is_refused() -> None:
+    with pytest.raises(ReportError, match="schema"):
+        from_statement({"schema": "solvent.lineage/1"})
+    broken = statement(tables={"prices": {"rows": [{"card": "c", "provider": "p", "cost_usd": "many"}]}})
+    with pytest.raises(ReportError, match="many"):
+        from_statement(broken)
+
+
+def test_an_outcome_is_finite_wherever_it_is_known() -> None:
+    found = model().at({"api_price": 1e6, "usage": 1e6, "tail": 4.0, "seats": 1e-6})
+    assert isinstance(found, Outcome)
+    assert all(v is None or isinstance(v, str) or math.isfinite(v) for v in (found.margin_usd, found.cost_per_value))
