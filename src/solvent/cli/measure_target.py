@@ -62,7 +62,10 @@ def _stamps(whose: str) -> tuple[str, ...]:
 
 
 def _command(path: Path) -> Wired:
-    raise MeasureError(str(path), "an adapter file", "a URL or a model", "this version runs no commands")
+    from solvent.measure.command_target import CommandTarget
+
+    target = CommandTarget.of(path)
+    return Wired(target, target.document(), own_process=False, text=True, meter=True, close=target.close)
 
 
 def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
