@@ -30,6 +30,7 @@ from solvent.report.gauge import gauge
 from solvent.report.html_parts import Page, badge, facts, figure_link, figure_value, table
 from solvent.report.markup import Markup, h, join
 from solvent.report.numerals import human, interval, level
+from solvent.report.path_html import path_link, path_section
 from solvent.report.read import DATA_ID
 
 _LEDES = {
@@ -77,7 +78,7 @@ def _body(view: Page) -> Markup:
     )  # fmt: skip
     parts = [_verdict(view), _headline(view), _waterfall(view)]
     parts += [_section(view, section) for section in sections(statement)]
-    parts += [_accounting(view), _assumptions(view), _appendix(view)]
+    parts += [_accounting(view), _assumptions(view), path_section(view), _appendix(view)]
     made = f"solvent {statement.get('version', '')}, made {moment(statement.get('made_at'))} UTC."
     foot = h("footer", None, f"{made} Select any number to see where it comes from.")
     return join((top, h("main", None, *parts), foot))
@@ -92,6 +93,7 @@ def _verdict(view: Page) -> Markup:
         "section", {"class": f"verdict {state}"},
         h("h1", None, verdict["title"]),
         h("p", {"class": "line"}, verdict["line"]),
+        path_link(view),
         h("p", {"class": "missing"}, missing[:1].upper() + missing[1:] + ".") if missing and not said else None,
         gauge(view),
         h("p", {"class": "policy"}, "Policy: ", verdict["policy"]["text"]),

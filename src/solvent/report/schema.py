@@ -102,6 +102,47 @@ class Assumption(Part):
     figures: list[Name] = []
 
 
+class PathVerdict(Part):
+    state: Name
+    title: Text
+    line: Text
+    short: Text = ""
+
+
+class PathStep(Part):
+    id: Name
+    title: Text
+    why: Text
+    taken: bool
+    barred: bool = False
+    method: Text = ""
+    figures: dict[Name, Name]
+
+
+class PathBar(Part):
+    """One bar of the waterfall."""
+
+    id: Name
+    label: Text
+    from_: Annotated[Amount, Field(alias="from")]
+    to: Amount
+    total: bool
+    figure: Name
+
+
+class Path(Part):
+    """A path to viability that was attached to the statement; its figures are among the statement's."""
+
+    verdict: PathVerdict
+    policy: dict[Name, Text | float | None]
+    search: dict[Name, int | bool]
+    headline: Annotated[list[Name], Field(max_length=1000)]
+    steps: Annotated[list[PathStep], Field(max_length=1000)]
+    waterfall: Annotated[list[PathBar], Field(max_length=1000)]
+    assumptions: Annotated[list[Assumption], Field(max_length=1000)]
+    notes: Annotated[list[Text], Field(max_length=1000)]
+
+
 class Statement(Part):
     schema_: Annotated[str, Field(alias="schema", pattern=rf"^{SCHEMA}$")]
     version: Text = ""
@@ -118,6 +159,7 @@ class Statement(Part):
     break_even: list[BreakEven] = []
     assumptions: list[Assumption] = []
     notes: list[Text] = []
+    path: Path | None = None
 
 
 def checked(document: Any, where: str) -> dict[str, Any]:

@@ -148,7 +148,10 @@ def test_cost_parts_of_a_basis() -> None:
     ("bad", "why"),
     [
         (step("x", cost={"all": sure(0.5)}, quality=None), "quality isn't known"),
-        (step("x", cost={"all": sure(0.5)}, quality=sure(0.36)), "keeps 36% of today's quality, and 90% is asked for"),
+        (
+            step("x", cost={"all": sure(0.5)}, quality=sure(0.36)),
+            "keeps 36% of today's quality, where at least 90% is asked for",
+        ),
         (step("x", cost={"cache": sure(0.5)}), "changes nothing here"),
     ],
 )

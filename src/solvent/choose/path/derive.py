@@ -19,6 +19,7 @@ from solvent.choose.path.file import MODEL_KEPT, WEEKS_PER_MONTH
 from solvent.choose.path.step import Step, Tail
 
 _FILE = "assumptions.toml"
+_WORDS = (("output_plural", "outputs"), ("output", "output"))
 
 
 @cache
@@ -72,7 +73,7 @@ def _tails(document: Mapping[str, Any], economics: Economics) -> list[Step]:
     compute, outputs = economics.compute_usd, economics.n_outputs
     if "allowance_for_policy" not in document["figures"] or len(use) < 2 or compute is None or outputs is None:
         return []
-    name = str(document["product"].get("output_plural", "outputs"))
+    name, one = (str(document["product"].get(key, word)) for key, word in _WORDS)
     usd = _rounded(compute.value / outputs.value / economics.policy_max_compute_per_value, 2)
     steps: list[Step] = []
     for share in _assumed()["allowance"]["hit_shares"]:
@@ -88,8 +89,8 @@ def _tails(document: Mapping[str, Any], economics: Economics) -> list[Step]:
             tail=Tail(cap, _range("allowance", "leave_share")), one_of="tail", **_kept(), **_doing("allowance"),
         ))  # fmt: skip
         steps.append(Step(
-            f"overage-{cap:.0f}", "overage", f"Charge ${usd:,.4g} for each of the {name} beyond {cap:,.0f} {per}",
-            f"{source}; the price at which one of the {name} carries itself under the policy",
+            f"overage-{cap:.0f}", "overage", f"Charge ${usd:,.4g} for each {one} beyond {cap:,.0f} {per}",
+            f"{source}; the price at which one {one} carries itself under the policy",
             tail=Tail(cap, _range("overage", "leave_share"), usd, _range("overage", "paid_share")), one_of="tail",
             **_kept(), **_doing("overage"),
         ))  # fmt: skip

@@ -20,7 +20,7 @@ from solvent.choose.path.model import Model, Outcome
 from solvent.choose.path.screen import Screened
 from solvent.choose.path.search import Found, price_usd
 from solvent.choose.path.step import Step, Terms
-from solvent.choose.path.wording import line, not_taken, title
+from solvent.choose.path.wording import line, not_taken, short, title
 from solvent.figure import Figure, Figures, Method, exact_text, weakest
 
 SCHEMA = "solvent.path/1"
@@ -80,6 +80,7 @@ def document(statement: Mapping[str, Any], result: Result) -> dict[str, Any]:
         "verdict": {
             "state": result.state,
             "title": title(result.state),
+            "short": short(result.state, terms, found),
             "line": line(result.state, e, terms, found, (result.along[0], end)),
         },
         "search": {"n_sets": found.n_sets, "exact": found.exact, "draws": terms.n_draws, "seed": terms.seed},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvent.choose.economics import Economics
+from solvent.choose.economics import Array, Economics
 from solvent.choose.path.model import build
 from solvent.choose.path.step import Step, Terms
 
@@ -33,20 +33,26 @@ def screen(economics: Economics, parts: Mapping[str, float] | None, steps: Seque
         kept = model.quality[step.id]
         if step.quality is None:
             barred[step.id] = "its quality isn't known: measure it, and state the share of today's that it keeps"
-        elif float(np.mean(kept[1:] >= terms.quality_floor)) < terms.probability:
-            low, high = np.quantile(kept[1:], [0.05, 0.95])
-            spread = f", 90% interval {low:.0%} to {high:.0%}" if high - low >= 0.01 else ""
-            note = f" ({step.quality_note})" if step.quality_note else ""
-            barred[step.id] = (
-                f"fails the quality floor: it keeps {kept[0]:.0%} of today's quality{spread}, and "
-                f"{terms.quality_floor:.0%} is asked for{note}"
-            )
+        elif (held := float(np.mean(kept[1:] >= terms.quality_floor))) < terms.probability:
+            barred[step.id] = _fails(step, kept, held, terms)
     for _ in steps:
         for step in steps:
             lacking = next((name for name in step.needs if name in barred), None)
             if step.id not in barred and lacking is not None:
                 barred[step.id] = f"needs {lacking}, which can't be taken"
     return Screened(tuple(step for step in steps if step.id not in barred), barred, shown)
+
+
+def _fails(step: Step, kept: Array, held: float, terms: Terms) -> str:
+    """What it keeps, what is asked for, and where both round to the same, with what probability they meet."""
+    low, high = np.quantile(kept[1:], [0.05, 0.95])
+    spread = f" (90% interval {low:.0%} to {high:.0%})" if high - low >= 0.01 else ""
+    chance = f", which it keeps with a probability of {held:.0%} only" if held >= 0.005 else ""
+    note = f"; {step.quality_note}" if step.quality_note else ""
+    return (
+        f"fails the quality floor: it keeps {kept[0]:.0%} of today's quality{spread}, where at least "
+        f"{terms.quality_floor:.0%} is asked for{chance}{note}"
+    )
 
 
 def _unvalued(economics: Economics, parts: Mapping[str, float] | None, step: Step) -> str:

@@ -30,8 +30,7 @@ def line(state: str, economics: Economics, terms: Terms, found: Found, ends: tup
     sure = _percent(found.probability)
     if state == "already":
         return f"Compute is {now} per $10,000 of customer value; the policy holds with a probability of {sure}."
-    n = len(found.order)
-    steps = f"{_NUMBERS[n] if n < len(_NUMBERS) else n} step{'s' if n != 1 else ''}"
+    n, steps = len(found.order), _steps(found)
     moved = (
         f"the margin from {_dollars(today.margin_usd[0])} to {_dollars(end.margin_usd[0])}{per}, and compute from "
         f"{now} to {then} per $10,000 of customer value"
@@ -51,6 +50,15 @@ def line(state: str, economics: Economics, terms: Terms, found: Found, ends: tup
     )
 
 
+def short(state: str, terms: Terms, found: Found) -> str:
+    """The path in half a line, for the link from the verdict."""
+    if state == "reached":
+        return f"There is a path: {_steps(found)}, probability {_percent(found.probability)}"
+    if state == "not reached":
+        return f"No path reaches the policy at a probability of {_percent(terms.probability)}"
+    return _TITLES[state]
+
+
 def not_taken(step: Step, taken: Sequence[Step], found: Found) -> str:
     """Why a step that may be taken isn't on the path."""
     rival = next((other for other in taken if step.one_of and other.one_of == step.one_of), None)
@@ -59,6 +67,11 @@ def not_taken(step: Step, taken: Sequence[Step], found: Found) -> str:
     if found.reached:
         return "not needed: the policy is met without it, for less"
     return "doesn't bring the policy nearer at the probability that is asked for"
+
+
+def _steps(found: Found) -> str:
+    n = len(found.order)
+    return f"{_NUMBERS[n] if n < len(_NUMBERS) else n} step{'s' if n != 1 else ''}"
 
 
 def _percent(share: float) -> str:
