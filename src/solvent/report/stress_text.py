@@ -19,7 +19,7 @@ from solvent.report.numerals import UNKNOWN, decimal, grouped, money, percent, s
 
 Document = Mapping[str, Any]
 _STYLES = {"solvent": "green", "thin": "yellow", "insolvent": "red", "unknown": "yellow"}
-_INDEX_TITLES = {
+INDEX_TITLES = {
     "log10_cost_per_value": "Which assumption decides compute per dollar of value, and with it the verdict",
     "margin_usd": "Which assumption decides the margin",
     "policy_holds": "Which assumption decides whether the policy holds",
@@ -38,7 +38,7 @@ def print_stress(document: Document, console: Console) -> None:
     _plans(document, console)
     _together(document, console)
     _turning(document, console)
-    for of, title in _INDEX_TITLES.items():
+    for of, title in INDEX_TITLES.items():
         _indices(document, of, title, console)
     if document["signals"]:
         _signals(document["signals"], console)
@@ -138,7 +138,7 @@ def _together(document: Document, console: Console) -> None:
 
 
 def _turning(document: Document, console: Console) -> None:
-    ways = _ways(document)
+    ways = ways_of(document)
     rows = []
     for point in document["turning_points"]:
         way = ways.get(point["key"], "times")
@@ -147,7 +147,8 @@ def _turning(document: Document, console: Console) -> None:
     _grid("How far each may go, all else as today (– where it can't do it alone)", heads, rows, console)
 
 
-def _ways(document: Document) -> dict[str, str]:
+def ways_of(document: Document) -> dict[str, str]:
+    """How each assumption is moved: times, plus or to."""
     return {c["assumption"]: c["way"] for row in document["scenarios"] for c in row["changes"]}
 
 
@@ -159,7 +160,7 @@ def _indices(document: Document, of: str, title: str, console: Console) -> None:
         _head(title, console)
         _say(Text(policy_words(found)), console)
     rows = [
-        [row["label"], _two(row["total"]), f"{_two(row['total_low'])} to {_two(row['total_high'])}", _two(row["first"])]
+        [row["label"], two(row["total"]), f"{two(row['total_low'])} to {two(row['total_high'])}", two(row["first"])]
         for row in found["indices"][:MAX_INDICES]
     ]
     heads = ["assumption", ">total index", ">95% interval", ">first order"]
@@ -226,7 +227,8 @@ def electricity_words(document: Document) -> str:
     return f"Electricity is {low} to {high} of what a rented machine costs ({found['source']})."
 
 
-def _two(value: object) -> str:
+def two(value: object) -> str:
+    """Two decimals, as indices are shown."""
     number = decimal(value)
     return UNKNOWN if number is None else f"{number:.2f}".replace("-", "−")
 

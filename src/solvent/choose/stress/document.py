@@ -16,7 +16,7 @@ from solvent import __version__
 from solvent.choose.economics import margin_usd, verdict
 from solvent.choose.offers.record import exactly
 from solvent.choose.stress.assumptions import ASSUMPTIONS, TODAY, label_of, name_of
-from solvent.choose.stress.figures import stress_figures
+from solvent.choose.stress.figures import figure_id, stress_figures
 from solvent.choose.stress.flips import BELIEVED, Flips, Told, flips
 from solvent.choose.stress.outcome import Model, Outcome
 from solvent.choose.stress.product import from_statement
@@ -65,6 +65,7 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
         "per": product.economics.per,
         "policy": {"max_compute_per_value": product.economics.policy_max_compute_per_value},
         "base": _outcome(base),
+        "base_figure": figure_id("base", "margin_usd"),
         "plan": _replan(options.replanner.base(), model, {}) if options.replanner else None,
         "splits_revenue": product.splits,
         "vendors": [{"vendor": vendor, "share": share} for vendor, share in product.vendors()],
@@ -102,6 +103,7 @@ def _row(
         "changes": [_change(change) for change in scenario.changes],
         "untouched": {label_of(key): why for key, why in result.untouched.items()} | no_machine,
         "touches": result.touches,
+        "figure": figure_id(result.name, "margin_usd") if result.touches else None,
         "structural": scenario.is_structural,
         "needs_offers": scenario.is_structural and replanner is None and not no_machine,
         "notice_days": scenario.notice_days,

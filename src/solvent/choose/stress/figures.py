@@ -1,11 +1,13 @@
-"""The figures of a stress: each margin and compute with the statement's figures and the assumptions that it rests on.
+"""The figures of a stress: margins and compute, with the statement's figures and the assumptions that they rest on.
 
-Enter at `stress_figures`.
+Enter at `stress_figures`; `figure_id` is how they are named.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from solvent.choose.stress.assumptions import label_of
@@ -14,38 +16,60 @@ from solvent.choose.stress.run import Result
 from solvent.choose.stress.scenario_file import Scenario
 from solvent.figure import Figure, Figures, weakest
 
-_FROM = ("revenue_usd", "cost_usd", "margin_usd")
+_FROM = ("revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "cost_usd", "margin_usd")
 _LABELS = {"margin_usd": "Margin a month", "compute_usd": "Compute a month"}
+_NOT_IN_IDS = re.compile(r"[^a-z0-9_]+")
+
+
+def figure_id(scenario: str, what: str) -> str:
+    """stress_api_price_doubled_margin_usd: words and underscores alone."""
+    return "stress_" + _NOT_IN_IDS.sub("_", f"{scenario}_{what}".lower()).strip("_")
 
 
 def stress_figures(
     statement: Mapping[str, Any], base: Outcome, scenarios: Sequence[Scenario], results: Sequence[Result]
 ) -> Figures:
-    """Ids: base/margin_usd, <scenario>/<assumption> and <scenario>/margin_usd, with their inputs."""
+    """Margin and compute as in the statement and under each scenario that touches, with the assumptions moved."""
     figures = Figures()
-    methods = [statement["figures"][name]["method"] for name in _FROM if name in statement["figures"]]
-    method = weakest(methods)
+    stated = [name for name in _FROM if name in statement["figures"]]
+    for name in stated:
+        figures.add(_stated(name, statement["figures"][name]))
+    method = weakest(figures[name].method for name in stated)
     for name, label in _LABELS.items():
-        figures.add(Figure(f"base/{name}", f"{label}, as in the statement", getattr(base, name), "usd/month", method,
-                           f"statement: {', '.join(_FROM)}", "a month at the statement's pace"))  # fmt: skip
+        inputs = tuple(stated) if name == "margin_usd" else tuple(n for n in stated if n == "cost_usd")
+        formula = " and ".join(inputs) + ", a month at the statement's pace"
+        figures.add(Figure(figure_id("base", name), f"{label}, as things are", getattr(base, name), "usd/month",
+                           method, "statement", formula, inputs))  # fmt: skip
     for scenario, result in zip(scenarios, results, strict=True):
-        inputs = []
-        for change in scenario.changes:
-            if change.key in result.values and f"{scenario.name}/{change.key}" not in figures.by_id:
-                low, high = change.ends
-                made = figures.add(Figure(
-                    f"{scenario.name}/{change.key}", label_of(change.key), result.values[change.key], "ratio",
-                    "assumed", scenario.source, low=low, high=high, date=scenario.date.isoformat(),
-                    note=f"confidence {scenario.confidence:g}",
-                ))  # fmt: skip
-                inputs.append(made.id)
-        if not result.touches:
-            continue
-        for name, label in _LABELS.items():
-            spread = (result.margin_low_usd, result.margin_high_usd) if name == "margin_usd" else (None, None)
-            figures.add(Figure(
-                f"{scenario.name}/{name}", f"{label}: {scenario.title}", getattr(result.outcome, name), "usd/month",
-                "assumed", f"scenario {scenario.name}", "the month's formulas at these assumptions",
-                (f"base/{name}", *inputs), low=spread[0], high=spread[1], date=scenario.date.isoformat(),
-            ))  # fmt: skip
+        if result.touches:
+            _add(figures, scenario, result)
     return figures
+
+
+def _add(figures: Figures, scenario: Scenario, result: Result) -> None:
+    inputs = []
+    for change in scenario.changes:
+        name = figure_id(scenario.name, change.key)
+        if change.key in result.values and name not in figures.by_id:
+            low, high = change.ends
+            figures.add(Figure(
+                name, f"{label_of(change.key)}: {scenario.title}", result.values[change.key], "ratio", "assumed",
+                scenario.source, low=low, high=high, date=scenario.date.isoformat(),
+                note=f"confidence {scenario.confidence:g}",
+            ))  # fmt: skip
+            inputs.append(name)
+    for name, label in _LABELS.items():
+        low_usd, high_usd = (result.margin_low_usd, result.margin_high_usd) if name == "margin_usd" else (None, None)
+        base = figure_id("base", name)
+        figures.add(Figure(
+            figure_id(scenario.name, name), f"{label}: {scenario.title}", getattr(result.outcome, name), "usd/month",
+            "assumed", f"scenario {scenario.name}", f"{base} with {' and '.join(inputs)}", (base, *inputs),
+            low=low_usd, high=high_usd, date=scenario.date.isoformat(),
+        ))  # fmt: skip
+
+
+def _stated(name: str, figure: Mapping[str, Any]) -> Figure:
+    """A figure of the statement, as it stands there; its own inputs stay there too."""
+    value = figure["value"]
+    return Figure(name, figure["label"], None if value is None else Decimal(value), figure["unit"], figure["method"],
+                  f"statement: {figure.get('source', '')}".removesuffix(": "))  # fmt: skip
