@@ -96,7 +96,7 @@ class Scorer:
         logits = self.model.extend(self.sequence, [tokens[-1]], "last")
         self.n_read_tok += len(tokens) - keep
         self._held = list(tokens)
-        row: NDArray[np.float64] = _log_softmax(logits[None])[0]
+        row: NDArray[np.float64] = log_softmax(logits[None])[0]
         return row
 
     def _ending(self, first: NDArray[np.float64], tokens: Sequence[int], n_bytes: int) -> Ending:
@@ -104,7 +104,7 @@ class Scorer:
         n_before = self.sequence.n_tokens
         for at in range(0, len(tokens) - 1, PIECE_TOKENS):
             piece = list(tokens[at : min(at + PIECE_TOKENS, len(tokens) - 1)])
-            rows = _log_softmax(self.model.extend(self.sequence, piece, "all"))
+            rows = log_softmax(self.model.extend(self.sequence, piece, "all"))
             targets = list(tokens[at + 1 : at + 1 + len(piece)])
             logprob += float(rows[np.arange(len(targets)), targets].sum())
             greedy = greedy and bool((rows.argmax(axis=1) == targets).all())
@@ -119,7 +119,8 @@ def _shared(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i in range(n) if a[i] != b[i]), n)
 
 
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """ln of the softmax of each row, in float64."""
     values = logits.astype(np.float64)
     values -= values.max(axis=1, keepdims=True)
     values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
