@@ -10,12 +10,14 @@ from typer import Option
 
 from solvent.errors import MeasureError
 
+REQUESTS, UNTIL_PRECISE = 20, 10_000
+
 
 def command(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A model (file, folder, smollm2), a URL, or an adapter.toml.")
     ],
-    requests: Annotated[int, Option(metavar="N", help="Requests at most, in each point of a sweep.")] = 20,
+    requests: Annotated[int | None, Option(metavar="N", help="At most; default 20, or as --precision needs.")] = None,
     concurrency: Annotated[int, Option(metavar="N", help="Requests under way at a time.")] = 1,
     sweep: Annotated[int | None, Option(metavar="N", help="Try concurrencies up to N and find the knee.")] = None,
     input_tok: Annotated[int, Option(metavar="N", help="Tokens of a prompt (their median).")] = 128,
@@ -61,6 +63,8 @@ def command(
     from solvent.measure.metrics import Slo
     from solvent.measure.run import Setup
 
+    if requests is None:
+        requests = UNTIL_PRECISE if precision is not None else REQUESTS
     _check(requests, concurrency, sweep, warm_up)
     terms = Terms(Slo.of(slo or []), hourly_of(usd_per_hour, offer, project), per_token_of(usd_per_mtok))
     places = sweep or concurrency

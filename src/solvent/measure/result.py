@@ -153,7 +153,7 @@ def read_result(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or not _is_whole(found):
         raise MeasureError(str(path), "not a result of this version", f"JSON with schema {SCHEMA}")
     for name, figure in found["figures"].items():
-        if not isinstance(figure, dict) or not _is_number(figure.get("value")):
+        if not isinstance(figure, dict) or not all(_is_number(figure.get(key)) for key in ("value", "low", "high")):
             raise MeasureError(f"{path}: figures.{name}", repr(figure)[:60], "a figure")
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 from solvent.errors import MeasureError
 
 # Fewer means than this say too little about their own spread for an asymptotic interval.
-MIN_MEANS = 16
+MIN_MEANS = 32
 # The number of means at which the sequence is made narrowest.
 _TIGHT_AT = 64
 
@@ -59,7 +59,7 @@ class StopRule:
 def anytime_interval(samples: Sequence[float], together: int = 1, level: float = 0.95) -> Sequence95 | None:
     """mean ± σ·√(2(nρ²+1)/(n²ρ²) · ln(√(nρ²+1)/α)) of n means of `together` samples each, in their order.
 
-    ρ makes it narrowest at n = 64.   None below 16 means.   Exactness: asymptotic in n; a rest that fills no mean is
+    ρ makes it narrowest at n = 64.   None below 32 means.   Exactness: asymptotic in n; a rest that fills no mean is
     left out of this interval alone."""
     n = len(samples) // together
     if n < MIN_MEANS:
