@@ -56,7 +56,7 @@ def command(
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:  # fmt: skip
     """Measure speed, memory, energy and cost per output of a model, a server or a command, under a load."""
-    from solvent.cli.measure_run import Job, Terms, measured, show
+    from solvent.cli.measure_run import Job, Terms, measured, older_of, show
     from solvent.cli.measure_target import target_of
     from solvent.cli.measure_work import hourly_of, per_token_of, work_of
     from solvent.measure.load import Load
@@ -67,6 +67,7 @@ def command(
         requests = UNTIL_PRECISE if precision is not None else REQUESTS
     _check(requests, concurrency, sweep, warm_up)
     terms = Terms(Slo.of(slo or []), hourly_of(usd_per_hour, offer, project), per_token_of(usd_per_mtok))
+    older = older_of(compare, across_machines)
     places = sweep or concurrency
     http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
     engine = {"kv": kv, "threads": threads}
@@ -81,7 +82,7 @@ def command(
         document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
     finally:
         wired.close()
-    show(document, finished, out, (compare, across_machines), as_json)
+    show(document, finished, out, older, as_json)
     if not document["totals"]["answers"]:
         raise typer.Exit(1)
 

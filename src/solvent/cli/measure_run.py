@@ -17,7 +17,7 @@ from solvent.cli.measure_target import Wired
 from solvent.cli.measure_work import peak_memory_bytes
 from solvent.cli.progress import progress
 from solvent.measure.compare import compare
-from solvent.measure.machine import fingerprint
+from solvent.measure.machine import fingerprint, require_same_machine
 from solvent.measure.metrics import Slo
 from solvent.measure.money import Hourly, PerToken
 from solvent.measure.result import About, read_result, result_document
@@ -81,25 +81,32 @@ def measured(job: Job, terms: Terms, out: Path | None) -> tuple[dict[str, Any], 
     return result_document(points, about), log.remove if log else lambda: None
 
 
+def older_of(path: Path | None, across_machines: bool) -> dict[str, Any] | None:
+    """The result to compare with, refused before anything is measured.   Raises: MeasureError"""
+    if path is None:
+        return None
+    older = read_result(path)
+    if not across_machines:
+        require_same_machine(older["machine"], fingerprint(), "--compare")
+    return older
+
+
 def show(
     document: dict[str, Any],
     finished: Callable[[], None],
     out: Path | None,
-    against: tuple[Path | None, bool],
+    older: dict[str, Any] | None,
     as_json: bool,
 ) -> None:
-    """Writes and prints the result, beside an older one where there is one.
-
-    against: the older result, and whether it may be another machine's.   Raises: MeasureError, ReportError"""
+    """Writes and prints the result, beside an older one where there is one.   Raises: ReportError"""
     if out:
         from solvent.report.write import write_whole
 
         write_whole(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
         finished()
         typer.echo(f"solvent: wrote {out}", err=True)
-    older, across_machines = against
     if older:
-        document["comparison"] = compare(read_result(older), document, across_machines=across_machines)
+        document["comparison"] = compare(older, document, across_machines=True)
     if as_json:
         json.dump(document, sys.stdout, allow_nan=False)
         sys.stdout.write("\n")
