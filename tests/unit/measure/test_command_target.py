@@ -139,7 +139,7 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 def test_a_timeout_kills_what_the_command_started(tmp_path: Path) -> None:
     program = (
         "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=-3, stderr=-3)\n"
         "open(__file__ + '.pid', 'w').write(str(child.pid))\ntime.sleep(60)"
     )
     asked(target(tmp_path, program, "timeout_s = 2"))

@@ -177,6 +177,13 @@ def test_greedy_is_what_the_model_would_write() -> None:
     ending = bytes(tokens[5:]).decode()
     right, wrong = made.score("start", [ending, ending[:-1] + ("!" if ending[-1] != "!" else "?")])
     assert right.greedy and not wrong.greedy
+    # Wrong at first, and from then on what the model would write; longer than a piece.
+    tokens = encode("start")
+    tokens.append(int(np.argsort(model.logits(tokens))[-2]))
+    for _ in range(200):
+        tokens.append(int(model.logits(tokens).argmax()))
+    for n_tok in (5, 200):
+        assert not made.score("start", [bytes(tokens[5 : 5 + n_tok]).decode()])[0].greedy
 
 
 def test_a_context_that_does_not_fit_and_an_empty_one_are_refused() -> None:
