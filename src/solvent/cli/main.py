@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("solvent.cli.audit:command", "From a request log to a margin: cost, revenue, verdict."),
     "prices": ("solvent.cli.prices:command", "Rate cards with their history; where the catalogues conflict."),
     "claims": ("solvent.cli.claims:command", "Check published numbers against each other."),
+    "choose": ("solvent.cli.choose:command", "The cheapest mix of offers that meets the needs, idle hours paid for."),
     "stress": ("solvent.cli.stress:command", "Which scenario kills the margin, and which headline flips the verdict."),
     "convert": ("solvent.cli.convert:command", "Write a model in another number format, and say what that did to it."),
     "run": ("solvent.cli.run:command", "Run a model on this machine: a prompt in, a reply streamed out."),

@@ -28,6 +28,8 @@ from solvent.money.toml_file import read_toml, refuse_endless
 
 SCHEMA = "solvent.project/1"
 MAX_BYTES = 4 << 20
+# Tables of the same file that other rooms read and check: what to choose from, and what to change.
+OF_OTHER_ROOMS = ("choices", "needs", "demand", "steps", "path")
 EXACT_DIGITS = 500
 MAX_GAP_MINUTES = 10 * 366 * 24 * 60
 SUBSCRIPTION_POLICY = (
@@ -204,6 +206,7 @@ def parse(raw: dict[str, Any], path: Path) -> LoadedProject:
     """Checks the parsed TOML of a project file."""
     conversions: list[str] = []
     refuse_endless(raw, path, ProjectError)
+    raw = {key: table for key, table in raw.items() if key not in OF_OTHER_ROOMS}
     currencies = _currencies(raw, path)
     raw = _in_usd(raw, currencies, path, "", conversions)
     try:

@@ -1,0 +1,82 @@
+"""`solvent choose`: offers ranked under needs, the cheapest plan of a day, its frontiers. Parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from solvent.errors import ChoiceError
+
+
+def command(
+    project: Annotated[Path | None, typer.Option(help="Project file; solvent.toml here, if there is one.")] = None,
+    offers: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of offers: [[choices]].")] = None,
+    statement: Annotated[
+        Path | None, typer.Option(metavar="REPORT.json", help="A report of an audit: the demand comes from it.")
+    ] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(metavar="LOG", help="A request log to audit first; may be repeated.")
+    ] = None,
+    needs: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with [needs] of its own.")] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DATE", help="Prices of this day instead of today's.")] = None,
+    gap: Annotated[float, typer.Option(min=0.0, max=0.5, help="How far above the least cost a plan may lie.")] = 1e-3,
+    time_limit: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="Seconds for each plan.")] = 18.0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result to this JSON file.")] = None,
+    check: Annotated[bool, typer.Option(help="Exit 1 where no plan meets the needs at the bad ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """The cheapest mix of APIs, rented and owned machines that meets the needs, idle hours paid for."""
+    from solvent.choose.mix.run import ChoiceOptions, run_choice
+    from solvent.cli.progress import progress
+
+    if log and statement:
+        raise ChoiceError("--log", "--statement beside it", "one of the two")
+    default = Path("solvent.toml")
+    if project is None and default.is_file():
+        project = default
+        typer.echo("solvent: using ./solvent.toml", err=True)
+    with progress() as tell:
+        found, name = _statement(log, statement, project, tell)
+        options = ChoiceOptions(offers, project, needs, found, name, _day(as_of), gap, time_limit)
+        document = run_choice(options, tell)
+    if out is not None:
+        from solvent.report.write import write_whole
+
+        write_whole(out, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
+        typer.echo(f"solvent: wrote {out}", err=True)
+    if as_json:
+        json.dump(document, sys.stdout, allow_nan=False)
+        sys.stdout.write("\n")
+    else:
+        from solvent.report.choose_text import print_choice
+        from solvent.report.terminal import console_for
+
+        print_choice(document, console_for(sys.stdout))
+    if check and document["verdict"]["passed"] is not True:
+        raise typer.Exit(1)
+
+
+def _statement(log: list[str] | None, report: Path | None, project: Path | None, tell: Any) -> tuple[Any, str]:
+    """The statement of a report, or of an audit of the log; (None, "") where neither is named."""
+    if report is not None:
+        from solvent.report.read import read_report
+
+        return read_report(report), report.name
+    if not log:
+        return None, ""
+    from solvent.money.audit.run import AuditOptions, run_audit
+    from solvent.money.project import load
+
+    return run_audit(log, load(project), AuditOptions(None, "customer", None, True, None, None), tell), ", ".join(log)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ChoiceError("--as-of", repr(text), "a day such as 2026-11-01") from None
