@@ -41,7 +41,11 @@ def command(
     day = _day(since)
     names = _known(tuple(only or ()), [scenario.name for scenario in file.scenarios])
     statement = _statement(source, project)
-    replanner = _replanner(offers, statement, file.power) if offers else None
+    replanner = None
+    if offers is not None:
+        from solvent.choose.stress.replan import replanner_of
+
+        replanner = replanner_of(offers, statement, file.power, date.today())
     options = Options(names, together and len(names) != 1, headlines, day, replanner)
     result = document(statement, file, options)
     if out is not None:
@@ -97,7 +101,3 @@ def _day(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise ChoiceError("--since", repr(text[:80]), "a day such as 2026-03-01") from None
-
-
-def _replanner(path: Path, statement: dict[str, Any], power: Any) -> Any:
-    raise ChoiceError("--offers", "not in this version")

@@ -12,7 +12,7 @@ from stress_statements import statement
 from solvent.choose.stress.assumptions import ASSUMPTIONS, both, combined, key_of, scope_of
 from solvent.choose.stress.outcome import Model
 from solvent.choose.stress.product import from_statement
-from solvent.choose.stress.run import alone, apply, corners, killer, swings, together, turning_points
+from solvent.choose.stress.run import alone, apply, at_home, corners, killer, swings, together, turning_points
 from solvent.choose.stress.scenario_file import (
     Scenario,
     ScenarioFile,
@@ -123,8 +123,8 @@ def test_moves_multiply_add_or_take_the_lowest() -> None:
 
 
 def test_scenarios_alone_and_together() -> None:
-    file = library()
     m = model()
+    file = at_home(library(), m)
     doubled = alone(m, file.named("api-price-doubled"))
     assert doubled.outcome.margin_usd == pytest.approx(30 - 130)
     # ×1.3 and ×3 at the ends of its interval.
@@ -132,7 +132,7 @@ def test_scenarios_alone_and_together() -> None:
     assert not alone(m, file.named("rental-halved")).touches
     found = {r.name: r for r in together(m, file, file.scenarios)}
     squeeze = found["squeeze"]
-    assert squeeze.values == pytest.approx({"api_price": 2.0, "tail": 0.3, "seats": 0.5})
+    assert squeeze.values == pytest.approx({"api_price[openai]": 2.0, "tail": 0.3, "seats": 0.5})
     assert squeeze.outcome.margin_usd == m.at(squeeze.values).margin_usd
     pairs = [r.outcome.margin_usd for r in found.values() if "+" in r.name]
     assert pairs == sorted(pairs) and len(pairs) > 10
@@ -145,7 +145,8 @@ def test_scenarios_alone_and_together() -> None:
 
 
 def test_the_killer_is_the_one_that_takes_the_margin_lowest() -> None:
-    file, m = library(), model()
+    m = model()
+    file = at_home(library(), m)
     results = [alone(m, s) for s in file.scenarios]
     worst = killer(m.at({}), results)
     assert worst is not None and worst.name == "use-times-ten"
@@ -169,7 +170,8 @@ def test_turning_points_are_where_the_margin_and_the_policy_turn() -> None:
 
 
 def test_the_tornado_is_ordered_by_width_and_its_ends_are_margins() -> None:
-    file, m = library(), model()
+    m = model()
+    file = at_home(library(), m)
     found = swings(m, file.scenarios)
     assert [s.width_usd for s in found] == sorted((s.width_usd for s in found), reverse=True)
     usage = next(s for s in found if s.key == "usage")

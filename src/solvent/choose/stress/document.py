@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from solvent import __version__
 from solvent.choose.economics import margin_usd, verdict
@@ -20,10 +20,12 @@ from solvent.choose.stress.figures import figure_id, stress_figures
 from solvent.choose.stress.flips import BELIEVED, Flips, Told, flips
 from solvent.choose.stress.outcome import Model, Outcome
 from solvent.choose.stress.product import from_statement
-from solvent.choose.stress.replan import Replan, Replanner
-from solvent.choose.stress.run import Result, alone, killer, swings, together, turning_points
+from solvent.choose.stress.run import Result, alone, at_home, killer, swings, together, turning_points
 from solvent.choose.stress.scenario_file import LARGEST, Change, Scenario, ScenarioFile, SignalFile
 from solvent.choose.stress.sensitivity import LEVEL, N_SAMPLES, SEED, decide
+
+if TYPE_CHECKING:
+    from solvent.choose.stress.replan import Replan, Replanner
 
 SCHEMA = "solvent.stress/1"
 SHOWN_PAIRS = 5
@@ -46,7 +48,7 @@ class Options:
 def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options) -> dict[str, Any]:
     """The stress of a statement under a file's scenarios. Raises: ReportError (not a statement)."""
     model = Model(from_statement(statement, file.power))
-    product, base = model.product, model.at({})
+    product, base, file = model.product, model.at({}), at_home(file, model)
     chosen = [s for s in file.scenarios if not options.only or s.name in options.only]
     results = [alone(model, scenario) for scenario in chosen]
     worst = killer(base, results)

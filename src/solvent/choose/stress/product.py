@@ -30,6 +30,7 @@ BY_USE = ("overage", "outputs", "requests", "input tokens", "cached input tokens
           "outcomes", "advertising")  # fmt: skip
 CONVERTING = ("conversions", "free tier")
 _PART = re.compile(r"^(?P<head>[^:]+): .* = (?P<usd>-?\d+(?:\.\d+)?) USD(?: \(.*\))?$")
+_NARROWING = re.compile(r"[\[\],]")
 _BUCKET_MODALITY = (("video", "video"), ("image", "image"), ("audio", "speech"), ("chars", "speech"))
 
 
@@ -141,6 +142,8 @@ def _parts(document: Mapping[str, Any]) -> Iterable[Part]:
         if row.get("service") == "reserved" and row.get("provider") in ("rented", "owned"):
             kind = row["provider"]
         vendor = str(row["card"] if kind in ("rented", "owned") else row.get("provider") or "unknown")
+        # Brackets and commas narrow the key of an assumption.
+        vendor = _NARROWING.sub("_", vendor)
         costs[kind, vendor] = costs.get((kind, vendor), 0.0) + float(row["cost_usd"])
     total = sum(costs.values())
     modalities = _modalities(document.get("basis", {}))

@@ -2,24 +2,28 @@
 
 A vendor barred or a region lost takes offers away; frozen capacity keeps machines at today's plan; a power cap and
 changed prices go to the offers; use goes to the demand. What it doesn't do: solve (`choose.mix`).
-Enter at `Replanner`.
+Enter at `replanner_of` (a file) or `Replanner`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 from solvent.choose.economics import DAYS_PER_MONTH
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.solve import cheapest_mix
-from solvent.choose.offers.demand import Demand
+from solvent.choose.offers.demand import Demand, from_statement
 from solvent.choose.offers.needs import Needs
+from solvent.choose.offers.read import Market, read_offers
 from solvent.choose.offers.record import Offer, Range
 from solvent.choose.stress.assumptions import name_of, scope_of
 from solvent.choose.stress.scenario_file import LARGEST, Migration, Power, Scenario
 
-HOURS_PER_YEAR = 8_766
+DAYS_PER_YEAR = 365.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,22 @@ class Replanner:
         return tuple(kept)
 
 
+def replanner_of(path: Path, statement: Mapping[str, Any], power: Power | None, day: date) -> Replanner:
+    """Plans over an offers file and the demand of a statement, unless the file states its own.
+
+    Raises: ChoiceError, PriceError (the file, its prices, no demand, nothing to plan with).
+    """
+    from solvent.money.project import LoadedProject, Project
+    from solvent.money.project_catalogue import catalogue_of
+
+    tables = read_offers(path)
+    loaded = LoadedProject(Project(), None, Path.cwd())
+    market = Market(lambda: catalogue_of(loaded, None), day)
+    stated = tables.file.demand.outputs_per_day is not None
+    demand = tables.demand(None if stated else from_statement(statement, str(path)))
+    return Replanner(tables.offers(market), demand, tables.needs(), power)
+
+
 def growth(values: Mapping[str, float]) -> float:
     """How many times today's outputs a state asks for."""
     return values.get("usage", 1.0) * values.get("customers", 1.0)
@@ -111,7 +131,8 @@ def growth(values: Mapping[str, float]) -> float:
 def changed(offers: Sequence[Offer], values: Mapping[str, float], power: Power | None = None) -> tuple[Offer, ...]:
     """The offers at a state's prices: API prices, rents, residual value, electricity, output of a machine.
 
-    A rented machine's rent rises with electricity by the watts that the offer states, or by its share of [power].
+    A rented machine's rent rises with electricity by the watts that the offer states, or by its share of [power]. What
+    hosting and staff add to an owned machine stays as it is.
     """
     return tuple(_at(offer, values, power) for offer in offers)
 
@@ -135,7 +156,7 @@ def _at(offer: Offer, values: Mapping[str, float], power: Power | None) -> Offer
     elif hour is not None:
         if offer.residual_usd and offer.life_years:
             lost = offer.residual_usd * (1.0 - values.get("residual_value", 1.0))
-            hour = _plus(hour, lost / (offer.life_years * HOURS_PER_YEAR))
+            hour = _plus(hour, lost / (offer.life_years * DAYS_PER_YEAR * len(offer.paid_hours())))
         if offer.watts is not None and offer.usd_per_kwh is not None:
             dearer = offer.usd_per_kwh * (values.get("power_price", 1.0) - 1.0)
             hour = _plus(hour, offer.watts.value / 1_000 * dearer)

@@ -1,7 +1,7 @@
 """Scenarios over a product: alone, together, how far each assumption may go, and which one kills the margin.
 
 What it doesn't do: read files (`scenario_file`, `product`), indices (`sensitivity`), signals (`flips`), new plans
-(`replan`). Everything here is the formulas of `outcome` at different states. Enter at `alone`, `together`,
+(`replan`). Everything here is the formulas of `outcome` at different states. Enter at `at_home`, `alone`, `together`,
 `turning_points`,
 `swings`, `killer`.
 """
@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from solvent.choose.stress.assumptions import ASSUMPTIONS, combined, name_of, today
 from solvent.choose.stress.outcome import Model, Outcome, Values
-from solvent.choose.stress.scenario_file import Change, Scenario, ScenarioFile
+from solvent.choose.stress.scenario_file import LARGEST, Change, Scenario, ScenarioFile
 
 # How far an assumption is followed in search of the point where the verdict turns.
 REACH = 1_000.0
@@ -68,6 +68,19 @@ class Swing:
     @property
     def width_usd(self) -> float:
         return abs(self.margin_at_high_usd - self.margin_at_low_usd)
+
+
+def at_home(file: ScenarioFile, model: Model) -> ScenarioFile:
+    """The file with "largest" replaced by the vendor that most of this product's compute is bought from."""
+    vendors = model.product.vendors()
+    if not vendors:
+        return file
+
+    def named(change: Change) -> Change:
+        return change.model_copy(update={"vendor": vendors[0][0]}) if change.vendor == LARGEST else change
+
+    scenarios = tuple(s.model_copy(update={"changes": tuple(map(named, s.changes))}) for s in file.scenarios)
+    return file.model_copy(update={"scenarios": scenarios})
 
 
 def apply(scenario: Scenario, state: Values) -> dict[str, float]:
