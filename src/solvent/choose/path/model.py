@@ -7,7 +7,6 @@ Enter at `build` and `Model.outcome`. The formulas: docs/reference/path.md.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from solvent.choose.economics import Array, Economics, resampled
-from solvent.choose.offers.record import Range
+from solvent.choose.path.draws import Drawer
 from solvent.choose.path.step import PARTS, Step, Tail, Terms
 
-Z_95 = 1.6448536269514722  # the 95% point of the standard normal: a Range's ends
 _PART_OF = {"input_tok": "input", "input_image_tok": "input", "input_audio_tok": "input", "input_video_tok": "input",
             "cache_read_tok": "cache", "cache_write_5m_tok": "cache", "cache_write_1h_tok": "cache",
             "output_tok": "output", "reasoning_tok": "reasoning"}  # fmt: skip
@@ -124,7 +122,7 @@ def build(economics: Economics, parts: Mapping[str, float], steps: Sequence[Step
     tails: dict[str, tuple[Array, Array, Array]] = {}
     given_up: dict[str, float] = {}
     for step in steps:
-        drawer = _Drawer(step.id, n, terms.seed)
+        drawer = Drawer(step.id, n, terms.seed)
         share = np.ones(n) if step.share is None else drawer.share("share", step.share)
         drawn = {key: drawer.draw(f"cost.{key}", r) for key, r in step.cost.items()}
         factors[step.id] = {
@@ -180,43 +178,6 @@ def _product(table: Mapping[str, Array], ids: Sequence[str], n: int) -> Array:
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawer:
-    """Draws of one step's ranges, each from its own seeded stream; [0] is the value itself."""
-
-    step_id: str
-    n: int
-    seed: int
-
-    def draw(self, what: str, source: Range) -> Array:
-        """A two-piece normal (of the logarithm, where the range is above zero) with the Range's ends at 5% and 95%."""
-        z = self._normal(what)
-        value, low, high = source.value, source.low, source.high
-        if low > 0:
-            side = np.where(z < 0, np.log(value / low), np.log(high / value))
-            result: Array = value * np.exp(z / Z_95 * side)
-        else:
-            result = value + z / Z_95 * np.where(z < 0, value - low, high - value)
-        return result
-
-    def share(self, what: str, source: Range) -> Array:
-        """As `draw`, of the logit, so that a share between 0 and 1 stays between them; else held to them."""
-        value, low, high = source.value, source.low, source.high
-        if not 0 < low <= high < 1:
-            return np.clip(self.draw(what, source), 0, 1)
-        odds = self.draw(what, Range(value / (1 - value), low / (1 - low), high / (1 - high), source.method, ""))
-        # From the odds back to the share costs a rounding; the point estimate has none.
-        result: Array = odds / (1 + odds)
-        result[0] = value
-        return result
-
-    def _normal(self, what: str) -> Array:
-        random = np.random.default_rng([self.seed, zlib.crc32(f"{self.step_id}/{what}".encode())])
-        z = random.standard_normal(self.n)
-        z[0] = 0.0
-        return z
-
-
 def _customer_draws(
     economics: Economics, tails: Sequence[Tail], terms: Terms
 ) -> tuple[tuple[Array, Array, Array], list[_Sums]]:
@@ -225,7 +186,7 @@ def _customer_draws(
     assert e.compute_usd is not None and e.revenue_usd is not None and e.n_outputs is not None
     point = np.array([e.compute_usd.value, e.revenue_usd.value, e.n_outputs.value])
     if len(e.by_customer) < 2:
-        drawer = _Drawer("today", terms.n_draws + 1, terms.seed)
+        drawer = Drawer("today", terms.n_draws + 1, terms.seed)
         drawn = [drawer.draw(name, r) for name, r in
                  (("compute", e.compute_usd), ("revenue", e.revenue_usd), ("outputs", e.n_outputs))]  # fmt: skip
         return (drawn[0], drawn[1], drawn[2]), []
@@ -251,7 +212,7 @@ def _columns(table: Array, cap: float) -> Array:
     ])  # fmt: skip
 
 
-def _tail(tail: Tail, sums: _Sums, drawer: _Drawer) -> tuple[tuple[Array, Array, Array], float]:
+def _tail(tail: Tail, sums: _Sums, drawer: Drawer) -> tuple[tuple[Array, Array, Array], float]:
     """(compute, revenue, outputs) with this allowance, and the share of customer value that is refused or leaves.
 
     A customer's value is taken to be its revenue: of one who is served a tenth of what it asked, nine tenths are lost.
