@@ -7,7 +7,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Name → the module that has it; imported when it is first asked for, so that `import solvent` stays light.
-LAZY = {"load": "solvent.machine.engine.load"}
+LAZY = {
+    "load": "solvent.machine.engine.load",
+    "TurboQuantCache": "solvent.machine.turboquant.transformers_attention",
+}
 
 
 def __getattr__(name: str) -> Any:

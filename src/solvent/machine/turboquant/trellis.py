@@ -15,6 +15,7 @@ from solvent.machine.turboquant.codebook import F32, SIZE, WINDOW
 
 U8 = NDArray[np.uint8]
 IDX = NDArray[np.intp]
+MANY_VECTORS = 256
 # More than any path costs: at most 8192 elements of squared distance 100.
 NO_PATH = np.float32(1e12)
 
@@ -49,14 +50,22 @@ def forward(columns: F32, table: F32, bits: int, cost: F32) -> tuple[F32, U8]:
         distance *= distance
         # A window is own · S + older; the state after it is its top bits: window >> bits.
         reached = (distance.reshape(n_branches, n_states, -1) + cost).reshape(n_states, n_branches, -1)
-        cost = reached[:, 0].copy()
-        dropped = np.zeros(cost.shape, np.uint8)
-        for branch in range(1, n_branches):
-            better = reached[:, branch] < cost
-            np.copyto(cost, reached[:, branch], where=better)
-            dropped[better] = branch
-        back[element] = dropped
+        cost, back[element] = least_branch(reached)
     return cost, back
+
+
+def least_branch(reached: F32) -> tuple[F32, U8]:
+    """The least of the branches into each state, and which. (S, branches, N) → (S, N); (S, N) u8"""
+    if reached.shape[2] < MANY_VECTORS:
+        return reached.min(axis=1), reached.argmin(axis=1).astype(np.uint8)
+    # NumPy's argmin over a middle axis copies; one pass a branch is three times as fast for many vectors.
+    cost = reached[:, 0].copy()
+    dropped = np.zeros(cost.shape, np.uint8)
+    for branch in range(1, reached.shape[1]):
+        better = reached[:, branch] < cost
+        np.copyto(cost, reached[:, branch], where=better)
+        dropped[better] = branch
+    return cost, dropped
 
 
 def trace_back(back: U8, state: IDX, bits: int) -> tuple[U8, IDX]:

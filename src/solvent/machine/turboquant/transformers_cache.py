@@ -1,0 +1,209 @@
+"""A transformers cache that holds keys and values as codes: `model.generate(past_key_values=TurboQuantCache(config))`.
+
+Every token is packed at once and nothing else is kept of it. A model's own attention gets what the codes decode to,
+made anew for each layer and step; the registered attention (transformers_attention.py) works on the packed layer.
+What it doesn't do: sliding windows and other layers that aren't full attention; it says so.
+Enter at `TurboQuantCache`. Needs torch and transformers, which nothing else of the package does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvent.errors import EngineError, KernelError
+from solvent.machine.turboquant.centring import PackedHeads
+from solvent.machine.turboquant.codebook import MAX_TABLE_BITS, MAX_TRELLIS_BITS, SMALLEST_HEAD
+from solvent.machine.turboquant.reference import UNIFORM_BITS, Code
+
+try:
+    import torch
+    from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
+except ImportError as error:
+    raise KernelError(
+        "TurboQuantCache", str(error), "torch and transformers", "pip install torch transformers"
+    ) from error
+
+WHERE = "TurboQuantCache"
+ATTENTION = "solvent_turboquant"
+FULL = "full_attention"
+
+
+class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
+    """Keys and values of one layer, of all sequences of a batch. Head sizes are known when the first tensors come."""
+
+    is_sliding = False
+    is_croppable = True
+
+    def __init__(self, key_bits: int, value_bits: int, trellis: bool, centred: bool) -> None:
+        super().__init__()
+        self.key_bits, self.value_bits, self.trellis, self.centred = key_bits, value_bits, trellis, centred
+        self.packed_keys: PackedHeads | None = None
+        self.packed_values: PackedHeads | None = None
+        self.n_kv_heads = 0
+
+    def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
+        """(B, H, T, D) and (B, H, T, D'). Raises: EngineError (a head size without a codebook)."""
+        batch, self.n_kv_heads = key_states.shape[:2]
+        self.dtype, self.device = key_states.dtype, key_states.device
+        for states in (key_states, value_states):
+            if states.shape[-1] < SMALLEST_HEAD:
+                raise EngineError(WHERE, f"a head size of {states.shape[-1]}", f"{SMALLEST_HEAD} or more")
+        key_code = Code(self.key_bits, key_states.shape[-1], self.uses_trellis(self.key_bits))
+        value_code = Code(
+            self.value_bits, value_states.shape[-1], self.uses_trellis(self.value_bits), unbiased=False, settled=True
+        )
+        self.packed_keys = PackedHeads(key_code, batch * self.n_kv_heads, self.centred)
+        self.packed_values = PackedHeads(value_code, batch * self.n_kv_heads, centred=False)
+        self.is_initialized = True
+
+    def uses_trellis(self, bits: int) -> bool:
+        return self.trellis and bits <= MAX_TRELLIS_BITS
+
+    @property
+    def batch_size(self) -> int:
+        """−1 before the first tensors."""
+        return self.packed_keys.n_heads // self.n_kv_heads if self.packed_keys else -1
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the tokens held: codes, scales, exponents, centres."""
+        return sum(packed.n_bytes for packed in self.sides())
+
+    def sides(self) -> list[PackedHeads]:
+        return [packed for packed in (self.packed_keys, self.packed_values) if packed]
+
+    def append(self, key_states: Any, value_states: Any) -> None:
+        """Packs new tokens. (B, H, T, D) tensors of any floating type."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        for packed, states in zip(self.sides(), (key_states, value_states), strict=True):
+            if states.shape[0] * states.shape[1] != packed.n_heads or states.shape[-1] != packed.code.head_size:
+                raise EngineError(
+                    WHERE,
+                    f"tensors of shape {tuple(states.shape)}",
+                    f"a batch of {self.batch_size} with {self.n_kv_heads} heads of {packed.code.head_size}",
+                )
+            packed.append(as_vectors(states))
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Packs new tokens and gives all that is held, decoded. (B, H, T, D) → (B, H, T held, D) twice"""
+        self.append(key_states, value_states)
+        return self.decoded()
+
+    def decoded(self) -> tuple[Any, Any]:
+        """What the codes of all tokens held stand for, in the type and on the device of the model. (B, H, T, D)"""
+        keys, values = (
+            torch.from_numpy(packed.vectors())
+            .reshape(-1, self.n_kv_heads, packed.n_tok, packed.code.head_size)
+            .to(self.device, self.dtype)
+            for packed in self.sides()
+        )
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        return self.packed_keys.n_tok if self.packed_keys else 0
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        """−1: as long as memory lasts."""
+        return -1
+
+    def reset(self) -> None:
+        self.packed_keys = self.packed_values = None
+        self.is_initialized = False
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forgets the last −tokens_to_remove tokens. Raises: EngineError (a positive number, more than are held)."""
+        if tokens_to_remove > 0:
+            raise EngineError(WHERE, f"crop({tokens_to_remove})", "a negative number: of tokens to forget")
+        for packed in self.sides():
+            packed.crop(packed.n_tok + tokens_to_remove)
+
+    def reorder_cache(self, beam_idx: Any) -> None:
+        self.batch_select_indices(beam_idx)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        if self.is_initialized:
+            self.select(np.repeat(np.arange(self.batch_size), repeats))
+
+    def batch_select_indices(self, indices: Any) -> None:
+        if self.is_initialized:
+            self.select(np.arange(self.batch_size)[indices.cpu().numpy()])
+
+    def select(self, rows: NDArray[np.intp]) -> None:
+        """Keeps these sequences of the batch, in this order."""
+        heads = (rows[:, None] * self.n_kv_heads + np.arange(self.n_kv_heads)).ravel()
+        for packed in self.sides():
+            packed.select(heads)
+
+    def offload(self) -> None:
+        """Codes always lie in main memory."""
+
+    def prefetch(self) -> None:
+        """Codes always lie in main memory."""
+
+
+class PackedStates:
+    """Stands for a layer's keys or values where the registered attention works on codes: a shape, no numbers."""
+
+    def __init__(self, layer: TurboQuantLayer, side: PackedHeads) -> None:
+        self.layer, self.dtype, self.device = layer, layer.dtype, layer.device
+        self.shape = (layer.batch_size, layer.n_kv_heads, side.n_tok, side.code.head_size)
+
+
+class TurboQuantCache(Cache):  # type: ignore[misc]
+    """A cache of codes for a transformers model whose layers are all full attention.
+
+    config: the model's; the cache looks at its attention implementation at every step.   key_bits, value_bits: 1–6
+    or 8 per element.   trellis: codes of up to 5 bits are paths of a trellis, a quarter better and slower to make.
+    centred: keys are coded less the mean of the tile of tokens before.
+    Raises: EngineError (layers that aren't full attention, head sizes and bits that no codebook exists for; a key or
+    value that isn't finite, when it comes)."""
+
+    def __init__(
+        self, config: Any, key_bits: int = 4, value_bits: int = 4, *, trellis: bool = True, centred: bool = True
+    ) -> None:
+        self.config = config.get_text_config(decoder=True)
+        check_layers(self.config)
+        for name, bits in (("key_bits", key_bits), ("value_bits", value_bits)):
+            if bits not in (*range(1, MAX_TABLE_BITS + 1), UNIFORM_BITS):
+                raise EngineError(WHERE, f"{name}={bits!r}", f"1 to {MAX_TABLE_BITS}, or {UNIFORM_BITS}")
+        layers = [TurboQuantLayer(key_bits, value_bits, trellis, centred) for _ in range(self.config.num_hidden_layers)]
+        super().__init__(layers=layers)
+
+    def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Packs new tokens of a layer and gives what the model's attention takes: tensors, or what stands for them."""
+        layer = self.layers[layer_idx]
+        if self.config._attn_implementation != ATTENTION:
+            decoded: tuple[Any, Any] = layer.update(key_states, value_states, *args, **kwargs)
+            return decoded
+        layer.append(key_states, value_states)
+        keys, values = (PackedStates(layer, side) for side in layer.sides())
+        return keys, values
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tokens of all layers and sequences: codes, scales, exponents, centres."""
+        return sum(layer.n_bytes for layer in self.layers)
+
+
+def check_layers(config: Any) -> None:
+    """Raises: EngineError (a layer that isn't full attention: its keys would be kept or forgotten wrongly)."""
+    kinds, _ = get_layer_types_and_kwargs(config)
+    other = sorted({kind for kind in kinds if kind != FULL})
+    if other:
+        first = next(index for index, kind in enumerate(kinds) if kind != FULL)
+        raise EngineError(
+            WHERE, f"{', '.join(other)} (layer {first} first)", f"{FULL} in every layer", "use transformers' own cache"
+        )
+
+
+def as_vectors(states: Any) -> NDArray[np.float32]:
+    """(B, H, T, D) of any floating type and device → (B·H, T, D) f32"""
+    floats = states.detach().to("cpu", torch.float32)
+    return np.asarray(floats.reshape(-1, *floats.shape[2:]).numpy())
