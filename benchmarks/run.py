@@ -24,9 +24,12 @@ from benchmarks.speed_case import is_speed_case, read_speed_case  # noqa: E402
 from benchmarks.speed_table import page as speed_page  # noqa: E402
 from benchmarks.speed_table import section  # noqa: E402
 from benchmarks.table import markdown, page  # noqa: E402
+from benchmarks.ticks_case import is_ticks_case, measure_ticks, ticks_page, ticks_section  # noqa: E402
 
 SCHEMA = "solvent.benchmark/1"
 SPEED_SCHEMA = "solvent.benchmark.speed/1"
+TICKS_SCHEMA = "solvent.benchmark.ticks/1"
+SECTIONS = {SCHEMA: markdown, SPEED_SCHEMA: section, TICKS_SCHEMA: ticks_section}
 
 
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -39,6 +42,8 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
     about = {"case": name, "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": fingerprint()}
     path = CASES / f"{name}.toml"
+    if is_ticks_case(path):
+        return {"schema": TICKS_SCHEMA, **about, **measure_ticks(path, options.samples, tell)}
     if is_speed_case(path):
         speed = read_speed_case(path, options.samples, options.threads)
         about |= {"title": speed.title, "why": speed.why}
@@ -85,15 +90,17 @@ def main() -> None:
         results.append(run_case(name, options))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(results[-1], indent=1) + "\n", "utf-8")
-        print((section if results[-1]["schema"] == SPEED_SCHEMA else markdown)(results[-1]))
+        print(SECTIONS[results[-1]["schema"]](results[-1]))
         if options.against:
             compare(options.against, results[-1])
     if options.publish:
         every = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
         for result in every:
             refuse_other_machine(every[0]["machine"], result["machine"])
-        speed = all(result["schema"] == SPEED_SCHEMA for result in every)
-        text = speed_page(options.publish.capitalize(), every) if speed else page(every)
+        kinds = {result["schema"] for result in every}
+        text = speed_page(options.publish.capitalize(), every) if kinds == {SPEED_SCHEMA} else page(every)
+        if kinds == {TICKS_SCHEMA}:
+            text = ticks_page(options.publish.capitalize().replace("-", " "), every)
         folder.with_suffix(".md").write_text(text, "utf-8")
 
 
