@@ -59,8 +59,10 @@ def show(name: str, step: dict[str, Any]) -> None:
     print(f"\n{name} ({step['seconds_s']:.0f} s)")
     for variant, row in step.get("variants", {}).items():
         if "mean_kl" in row:
+            low, high = row["mean_kl_low"], row["mean_kl_high"]
+            interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
             print(
-                f"  {variant:12} KL {row['mean_kl']:.4f} [{row['mean_kl_low']:.4f}, {row['mean_kl_high']:.4f}]"
+                f"  {variant:12} KL {row['mean_kl']:.4f}{interval}"
                 f"  p99.9 {row['p999_kl']:.3f}  same top {row['same_top']:.2%}  perplexity {row['perplexity']:.3f}"
                 f"  {row['n_predicted']} tokens"
             )

@@ -48,6 +48,13 @@ def command(
     offer: Annotated[str | None, Option(metavar="NAME", help="Take that from this [[offers]] machine.")] = None,
     project: Annotated[Path | None, Option(metavar="FILE", help="Project file of --offer; solvent.toml here.")] = None,
     usd_per_mtok: Annotated[str | None, Option(metavar="IN,OUT", help="Prices of a million tokens in and out.")] = None,
+    quality: Annotated[
+        list[Path] | None, Option(metavar="FILE", help="Score this .jsonl set, text, or .csv of your own scores.")
+    ] = None,
+    against: Annotated[
+        str | None, Option(metavar="MODEL", help="Of --quality: compare with MODEL, MODEL@CACHE or @CACHE.")
+    ] = None,
+    items: Annotated[int, Option(metavar="N", help="Of --quality: items of each set at most.")] = 200,
     out: Annotated[
         Path | None, Option("--out", "-o", metavar="FILE", help="Write the result; a run that was cut short goes on.")
     ] = None,
@@ -80,6 +87,10 @@ def command(
         first = warm_up if warm_up is not None else 1 if work.timed or sweep else places
         setup = Setup(wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter)
         document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
+        if quality:
+            from solvent.cli.measure_quality import Quality, add_quality
+
+            add_quality(document, Quality(quality, against, items), wired.loaded, kv)
     finally:
         wired.close()
     show(document, finished, out, older, as_json)

@@ -16,7 +16,8 @@ class Wired:
     """A target, what the result says of it, and what belongs to it.
 
     own_process: whether it computes in this process.   text: whether prompts are text (else the target makes tokens).
-    meter: whether this machine's joules are its.   close: when all is measured.   notes: for the result."""
+    meter: whether this machine's joules are its.   close: when all is measured.   notes: for the result.
+    loaded: the model of this process, whose quality can be scored."""
 
     target: Any
     about: dict[str, Any]
@@ -25,6 +26,7 @@ class Wired:
     meter: bool
     close: Callable[[], None] = lambda: None
     notes: Callable[[], tuple[str, ...]] = tuple
+    loaded: Any = None
 
 
 def target_of(name: str, places: int, http: dict[str, Any], engine: dict[str, Any]) -> Wired:
@@ -78,7 +80,8 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     except TypeError:
         raise EngineError("--kv", repr(options["kv"]), "f16, the one cache format of this version") from None
     target = EngineTarget(loaded, places)
-    return Wired(target, target.document(), own_process=True, text=False, meter=True, close=target.close)
+    about = target.document()
+    return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 
 def token_counter(name: str | None) -> Callable[[str], int] | None:

@@ -46,6 +46,10 @@ def measurement_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for name in SINGLES:
         if name in result["figures"]:
             yield _single(result["figures"][name])
+    scored = [figure for name, figure in result["figures"].items() if name.startswith("quality.")]
+    if scored:
+        yield ""
+        yield from map(_single, scored)
     if "sweep" in result:
         yield ""
         yield from _sweep(result["sweep"])

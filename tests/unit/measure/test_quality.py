@@ -318,7 +318,10 @@ def test_a_bootstrap_is_as_wide_as_the_standard_error() -> None:
     # 10,000 resamples: a quantile's own error is below 2%.
     assert found.high - found.low == pytest.approx(expected, rel=0.05)
     assert found == difference(list(values), [0.0] * 500) != difference(list(values), [0.0] * 500, seed=1)
-    for bad in (([], []), ([1.0], [1.0, 2.0])):
+    few = difference([1.0, 2.0, 4.0], [0.0, 0.0, 1.0])
+    # Mean 2, s = 1, n = 3: 2 ± 4.3027 · 1 / √3.
+    assert (few.low, few.high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-4)
+    for bad in (([], []), ([1.0], [1.0]), ([1.0, 2.0, 3.0], [1.0, 2.0])):
         with pytest.raises(MeasureError):
             difference(*bad)
 

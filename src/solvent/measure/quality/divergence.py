@@ -57,16 +57,17 @@ class Strayed:
         return [float(piece.mean()) for piece in self.kl]
 
     def document(self) -> dict[str, Any]:
-        """The metrics as JSON-ready fields, with 95% intervals by a bootstrap of pieces where means are given."""
+        """The metrics as JSON-ready fields, with 95% intervals by a bootstrap of pieces (None of a single one)."""
         kl, nll, same = np.concatenate(self.kl), np.concatenate(self.nll), np.concatenate(self.same)
-        kls = mean(self.piece_means())
-        tops = mean([float(piece.mean()) for piece in self.same])
+        known = len(self.kl) > 1
+        kls = mean(self.piece_means()) if known else None
+        tops = mean([float(piece.mean()) for piece in self.same]) if known else None
         return {
             "n_predicted": len(kl),
-            "mean_kl": float(kl.mean()), "mean_kl_low": kls.low, "mean_kl_high": kls.high,
+            "mean_kl": float(kl.mean()), "mean_kl_low": kls and kls.low, "mean_kl_high": kls and kls.high,
             "median_kl": float(np.median(kl)), "p99_kl": float(np.quantile(kl, 0.99)),
             "p999_kl": float(np.quantile(kl, 0.999)), "max_kl": float(kl.max()),
-            "same_top": float(same.mean()), "same_top_low": tops.low, "same_top_high": tops.high,
+            "same_top": float(same.mean()), "same_top_low": tops and tops.low, "same_top_high": tops and tops.high,
             "mean_nll": float(nll.mean()), "perplexity": exp(float(nll.mean())),
         }  # fmt: skip
 

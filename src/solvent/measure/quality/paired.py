@@ -19,6 +19,7 @@ from solvent.measure.quality.score_set import SetScore
 
 LEVEL = 0.95
 N_RESAMPLES = 10_000
+MIN_BOOTSTRAP = 20
 # Resamples are drawn so many values at a time: 8 MB.
 CHUNK = 1 << 20
 # Two-sided 95% of the normal distribution.
@@ -105,10 +106,17 @@ def mcnemar(only_this: int, only_other: int) -> float:
 def difference(this: Sequence[float], other: Sequence[float], seed: int = 0) -> Difference:
     """Mean of this − other with the percentile interval of a paired bootstrap of 10,000 resamples.
 
-    Raises: MeasureError (no pair; unequal lengths)"""
-    if not this or len(this) != len(other):
-        raise MeasureError("compare", f"{len(this)} and {len(other)} scores", "as many of both, at least one")
+    Of fewer than 20 pairs a bootstrap is too narrow: Student's interval then.
+    Raises: MeasureError (fewer than two pairs; unequal lengths)"""
+    if len(this) < 2 or len(this) != len(other):
+        raise MeasureError("compare", f"{len(this)} and {len(other)} scores", "as many of both, at least two")
     deltas = np.asarray(this, np.float64) - np.asarray(other, np.float64)
+    if len(deltas) < MIN_BOOTSTRAP:
+        from scipy.stats import t
+
+        half = float(t.ppf((1 + LEVEL) / 2, len(deltas) - 1) * deltas.std(ddof=1)) / sqrt(len(deltas))
+        middle = float(deltas.mean())
+        return Difference(middle, middle - half, middle + half, len(deltas))
     low, high = np.quantile(_means(deltas, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(float(deltas.mean()), float(low), float(high), len(deltas))
 

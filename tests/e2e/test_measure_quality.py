@@ -1,0 +1,116 @@
+"""`solvent measure MODEL --quality …` on the small ternary model and its float twin that ship as examples."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from solvent.cli.main import main
+from solvent.machine import native
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
+
+SMALL = ("--input-tok", "4", "--output-tok", "2", "--requests", "2", "--threads", "1")
+LINES = [
+    "Now is the winter of our discontent", "Made glorious summer by this sun of York", "To be, or not to be",
+    "O Romeo, Romeo, wherefore art thou Romeo", "Friends, Romans, countrymen, lend me your ears",
+    "The quality of mercy is not strained", "What light through yonder window breaks", "All the world is a stage",
+]  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    sets = [{"query": line[:20], "choices": [line[20:], "xq zz jj"], "gold": 0} for line in LINES if len(line) > 25]
+    ends = [{"context": line.rsplit(" ", 1)[0], "continuation": line.rsplit(" ", 1)[1]} for line in LINES]
+    written = {"choices.jsonl": sets, "ends.jsonl": ends}
+    for name, rows in written.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (tmp_path / "text.txt").write_text("\n".join(LINES * 12), "utf-8")
+    (tmp_path / "mine.csv").write_text("item,variant,score\n1,a,3\n2,a,4\n1,b,2\n2,b,4\n", "utf-8")
+    return {path.name: path for path in tmp_path.iterdir()}
+
+
+def measured(repo: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    model = repo / "examples" / "shakespeare" / "ternary.gguf"
+    assert main(["measure", str(model), *SMALL, *words, "--json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_a_ternary_model_beside_its_float_twin(
+    repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = str(repo / "examples" / "shakespeare" / "float.gguf")
+    asked = [word for name in ("choices.jsonl", "ends.jsonl", "text.txt", "mine.csv")
+             for word in ("--quality", str(files[name]))]  # fmt: skip
+    document = measured(repo, capsys, *asked, "--against", twin)
+    found = document["figures"]
+    # The right ends are Shakespeare's, the wrong ones no words at all.
+    assert float(found["quality.choices.accuracy"]["value"]) >= 0.8
+    assert found["quality.choices.logprob_difference"]["level"] == 0.95
+    assert float(found["quality.text.mean_kl"]["value"]) > 0.001
+    assert 1 < float(found["quality.text.perplexity"]["value"]) < 512
+    assert found["quality.mine.b.score_difference"]["method"] == "claimed"
+    raw = document["quality"]
+    assert [len(one["scores"]) for one in raw["ends"]] == [8, 8]
+    assert raw["text"]["n_predicted"] >= 500
+    assert all(one["method"] in ("measured", "claimed") for name, one in found.items() if name.startswith("quality."))
+
+
+def test_a_cache_beside_the_whole_one(repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--quality", str(files["text.txt"]))
+    same = measured(repo, capsys, *words, "--against", "@f16")["figures"]
+    assert float(same["quality.text.mean_kl"]["value"]) == 0
+    alone = measured(repo, capsys, *words)["figures"]
+    assert "quality.text.mean_kl" not in alone
+    assert alone["quality.text.perplexity"]["value"] == same["quality.text.perplexity"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--quality", "{choices.jsonl}", "--items", "0"), "--items"),
+        (("--quality", "{nothing.jsonl}"), "can't be read"),
+        (("--quality", "{choices.jsonl}", "--against", "@q99"), "q99"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(
+    words: tuple[str, ...], said: str, repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = files["text.txt"].parent
+    filled = [str(folder / word[1:-1]) if word.startswith("{") else word for word in words]
+    assert main(["measure", str(repo / "examples" / "shakespeare" / "float.gguf"), *SMALL, *filled]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_command_has_no_log_probabilities(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = files["text.txt"].parent
+    adapter = folder / "echo.toml"
+    adapter.write_text(
+        f'name = "echo"\ncommand = [{sys.executable!r}, "-c", "print(42)"]\n[output]\ncount = "words"\n', "utf-8"
+    )
+    words = ("measure", str(adapter), "--requests", "1", "--quality")
+    assert main([*words, str(files["choices.jsonl"])]) == 2
+    assert "your own scores" in capsys.readouterr().err
+    assert main([*words, str(files["mine.csv"]), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["target"]["kind"] == "command" and document["totals"]["outputs"] == 1
+    assert document["figures"]["quality.mine.b.score"]["value"] == "3.0"
+
+
+def test_the_tool_compares_caches(repo: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [
+        sys.executable, str(repo / "tools" / "cache_quality.py"), str(repo / "examples/shakespeare/float.gguf"),
+        "--text", str(files["text.txt"]), "--cache", "f16", "--contexts", "64", "--scored", "64", "--haystacks", "0",
+        "--threads", "1", "--out", str(out),
+    ]  # fmt: skip
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "KL 0.0000" in done.stdout
+    (step,) = json.loads(out.read_text("utf-8"))["steps"].values()
+    assert step["variants"]["f16"]["n_predicted"] == 64
