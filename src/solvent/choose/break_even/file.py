@@ -94,9 +94,12 @@ class MachineTable(Sourced):
     usd_per_kwh: Least  # type: ignore[valid-type]
 
 
+Cents = Annotated[float, Field(ge=0, le=100)]
+
+
 class SellerTable(Table):
     machine: Name
-    usd_per_kwh: Least  # type: ignore[valid-type]
+    usd_per_kwh: Annotated[tuple[Cents, Cents, Cents], BeforeValidator(_triple)]
     price: Name
     fee_share: Share = (0.0, 0.0, 0.0)  # type: ignore[valid-type]
     source: Text

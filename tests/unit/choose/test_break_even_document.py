@@ -1,0 +1,110 @@
+"""The shipped places compared: electricity is a few percent of rent, and every figure has its source."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from solvent.choose.break_even.compare import compare
+from solvent.choose.break_even.document import break_even_document
+from solvent.choose.break_even.file import read_places
+from solvent.errors import ChoiceError
+from solvent.report.break_even_text import break_even_lines
+
+MTOK = 3_462.0
+SHIPPED = files("solvent.choose.break_even") / "places.toml"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return break_even_document(read_places(), MTOK, "a test")
+
+
+def value(document: dict[str, Any], name: str) -> Decimal:
+    return Decimal(document["figures"][name]["value"])
+
+
+def test_electricity_is_about_three_percent_of_rent_and_a_third_of_an_owner(document: dict[str, Any]) -> None:
+    assert Decimal("0.02") < value(document, "be_rented-h100_electricity") < Decimal("0.05")
+    assert value(document, "be_workstation-5090_electricity") > Decimal("0.2")
+
+
+def test_power_at_a_tenth_moves_rent_hardly_and_an_owner_much(tmp_path: Path) -> None:
+    """What the shares say: cheap power decides for owners, and for nobody who rents."""
+    text = SHIPPED.read_text("utf-8")
+    cheap = text.replace("usd_per_kwh = 0.10", "usd_per_kwh = 0.01").replace("[0.15, 0.10, 0.30]", "0.015")
+    assert cheap != text
+    path = tmp_path / "cheap.toml"
+    path.write_text(cheap, "utf-8")
+    before, after = compare(read_places().places, 100), compare(read_places(path).places, 100)
+    moved = {
+        name: float(after.cost_usd_per_mtok(name, MTOK)[0] / before.cost_usd_per_mtok(name, MTOK)[0])
+        for name in ("rented-h100", "workstation-5090")
+    }
+    assert moved["rented-h100"] == 1.0 and moved["workstation-5090"] < 0.85
+
+
+def test_whoever_breaks_even_within_its_capacity_is_said_to(document: dict[str, Any]) -> None:
+    for pair in document["break_even"]:
+        ids = pair["figures"]
+        assert pair["reaches"] == (value(document, ids["volume"]) <= value(document, ids["capacity"]))
+    machines = {(p["machine"], p["api"]): p["reaches"] for p in document["break_even"]}
+    assert machines["workstation-5090", "open-api"] and not machines["rented-h100", "open-api"]
+
+
+def test_what_runs_another_model_is_never_the_cheapest(document: dict[str, Any]) -> None:
+    other = {place["id"] for place in document["places"] if place["other_model"]}
+    assert other == {"closed-api", "subscription"}
+    for column in document["by_volume"]:
+        assert column["cheapest"] not in other and not other & set(column["cheapest_share"])
+        assert sum(column["cheapest_share"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_seller_pays_where_the_cost_meets_the_price(document: dict[str, Any]) -> None:
+    whole = document["seller"]["rows"][0]
+    costs = [value(document, name) for name in whole["costs"].values()]
+    assert costs == sorted(costs, reverse=True)
+    pays = value(document, whole["pays"])
+    compared = compare(read_places().places)
+    price = float(np.asarray(compared.apis["open-api"].usd_per_mtok)[0]) * (1 - 0.15)
+    assert float(compared.seller_cost(float(pays), False)[0]) == pytest.approx(price, rel=1e-6)
+
+
+def test_every_figure_has_a_source_and_its_interval_holds_it(document: dict[str, Any]) -> None:
+    for name, figure in document["figures"].items():
+        assert "places.toml" in figure["source"], name
+        if "low" in figure:
+            assert Decimal(figure["low"]) <= Decimal(figure["value"]) <= Decimal(figure["high"]), name
+
+
+def test_the_lines_say_it(document: dict[str, Any]) -> None:
+    lines = break_even_lines(document)
+    text = " ".join(" ".join(lines).split())
+    assert "Rented H100 3.0%" in text and "so it can't pay" in text and "power at $0.03 per kWh" in text
+    assert all(len(line) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("usable = [0.5, 0.3, 0.8]", "usible = 0.5", "is `usable` meant?"),
+        ('beyond = "closed-api"', 'beyond = "closed-app"', "is 'closed-api' meant?"),
+        ("usd_per_hour = [2.35, 1.47, 2.95]", "hosting_usd_per_month = 0", "neither rented nor owned"),
+        ("[0.5, 0.3, 0.8]", "[0.5, 0.6, 0.8]", "low ≤ value ≤ high"),
+        ("busy_w = [700, 500, 700]", "busy_w = -1", "greater than 0"),
+        ("follower_price_share = [0.05, 0.02, 0.3]", "", "half of who follows it"),
+    ],
+)
+def test_a_fault_in_the_file_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
+    text = SHIPPED.read_text("utf-8")
+    assert old in text
+    path = tmp_path / "places.toml"
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(ChoiceError) as caught:
+        read_places(path)
+    assert said in str(caught.value)
