@@ -32,9 +32,9 @@ class Ranked:
 
 
 def ranked(offers: Sequence[Offer], demand: Demand, needs: Needs) -> list[Ranked]:
-    """The offers by cost per served share, the cheapest first. They must have passed `screened`."""
+    """The offers that serve all of the day first; each part by cost per share. All have passed `screened`."""
     found = [_alone(offer, demand, needs) for offer in offers]
-    return sorted(found, key=lambda one: (one.usd_per_day / one.share if one.share else np.inf, one.offer.id))
+    return sorted(found, key=lambda one: (one.share < 1, one.usd_per_day / max(one.share, 1e-300), one.offer.id))
 
 
 def _alone(offer: Offer, demand: Demand, needs: Needs) -> Ranked:

@@ -7,7 +7,7 @@ Enter at `read_offers`; the format is docs/reference/choice.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,8 @@ class Tables:
             where = f"{self.path}: choices.{choice.id}"
             if choice.id in offers:
                 raise ChoiceError(where, "an id that stands twice", "ids of their own", "rename one")
-            offers[choice.id] = _offer(choice, market, where, self.path.parent)
+            for offer in _priced(choice, market, where, self.path.parent):
+                offers[offer.id] = offer
         if len(offers) > MAX_OFFERS:
             raise ChoiceError(str(self.path), f"{len(offers):,} offers", f"at most {MAX_OFFERS:,}")
         return list(offers.values())
@@ -97,19 +98,37 @@ def expanded(choices: Iterable[Choice], where: str) -> Iterable[Choice]:
                 raise ChoiceError(place, faults_of(error)) from None
 
 
-def _offer(choice: Choice, market: Market, where: str, folder: Path) -> Offer:
-    prices: Mapping[str, float] | None = choice.price_usd_per_mtok
+def _priced(choice: Choice, market: Market, where: str, folder: Path) -> list[Offer]:
+    """The choice's offer; of an API whose prices differ by the hour one for each set of hours."""
+    offer = _offer(choice, where, folder)
+    if choice.kind != "api" or choice.price_usd_per_mtok is not None:
+        return [offer]
+    offers = []
+    for priced in api_prices(choice, market.catalogue(), market.day, market.prompt_tok, where):
+        hours = offer.hours if priced.hours is None else tuple(h for h in offer.paid_hours() if h in priced.hours)
+        name = offer.id if priced.hours is None else f"{offer.id}@{_span(priced.hours)}"
+        if hours is None or hours:
+            dated = replace(offer, date=market.day.isoformat(), source=priced.source)
+            offers.append(replace(dated, id=name, price_usd_per_mtok=priced.usd_per_mtok, hours=hours))
+    return offers
+
+
+def _span(hours: tuple[int, ...]) -> str:
+    """ "17-24" of hours that follow one another, else each."""
+    if hours == tuple(range(hours[0], hours[-1] + 1)):
+        return f"{hours[0]}-{hours[-1] + 1}"
+    return ",".join(map(str, hours))
+
+
+def _offer(choice: Choice, where: str, folder: Path) -> Offer:
     source, day = choice.source, choice.date.isoformat()
-    if choice.kind == "api" and prices is None:
-        prices, source = api_prices(choice, market.catalogue(), market.day, market.prompt_tok, where)
-        day = market.day.isoformat()
     hourly = rentals.usd_per_hour(choice, where) if choice.kind != "api" else None
     fast = _speed(choice, where, folder)
     own = choice.quality[0] if choice.quality else None
     return Offer(
         choice.id, choice.kind, choice.vendor, choice.region, choice.model,
         choice.weight_format, choice.cache_format, choice.batch, choice.context_tok, day, source,
-        price_usd_per_mtok=prices,
+        price_usd_per_mtok=choice.price_usd_per_mtok,
         usd_per_hour=hourly,
         capital_usd=choice.capital_usd,
         life_years=choice.life_years,
