@@ -38,6 +38,7 @@ def run_client(job: dict[str, Any], client: Client) -> dict[str, Any]:
     arrived_s, notes = client(url, job["n_streams"], job["n_tokens"])
     cpu_share = (time.process_time() - cpu_s) / (time.perf_counter() - start_s)
     told = json.loads(server.stdout.readline())
+    server.stdout.close()
     server.wait()
     period_s = 1 / job["rate_per_s"]
     gaps_s = [[b - a for a, b in pairwise(one)] for one in arrived_s]

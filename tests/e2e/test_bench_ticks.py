@@ -1,4 +1,4 @@
-"""The load generator's benchmark on a few streams: peers count every token, errors are of the right gaps. No timings."""
+"""The load generator's benchmark on a few streams: peers count every token, errors are of the right gaps."""
 
 from __future__ import annotations
 

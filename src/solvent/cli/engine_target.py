@@ -48,14 +48,16 @@ class _Job:
 
 
 class EngineTarget:
-    """A loaded model. n_places: sequences that decode together at most."""
+    """A loaded model. n_places: sequences together at most.   cache: their number format.   Raises: EngineError"""
 
     kind = "engine"
 
-    def __init__(self, loaded: LanguageModel, n_places: int) -> None:
+    def __init__(self, loaded: LanguageModel, n_places: int, cache: str = "f16") -> None:
+        loaded.model.new_sequence(1, cache)
         self.name = loaded.name
         self._loaded = loaded
         self._n_places = n_places
+        self._cache = cache
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="solvent-engine", daemon=True)
@@ -71,7 +73,7 @@ class EngineTarget:
         about = self._loaded.document()
         return {
             "name": self.name, "kind": self.kind, "model": about["family"], "weight_format": formats[0],
-            "weight_bytes": sizes.total(), "cache_format": str(getattr(self._loaded.model, "cache", "f16")),
+            "weight_bytes": sizes.total(), "cache_format": self._cache,
             "threads": about["threads"], "kernel": about["kernel"],
         }  # fmt: skip
 
@@ -123,7 +125,7 @@ class EngineTarget:
             raise EngineError(
                 request.id, f"{n_needed} tokens in and out", f"at most {model.config.context}, the context"
             )
-        job.sequence = model.new_sequence(n_needed)
+        job.sequence = model.new_sequence(n_needed, self._cache)
         return self._take(job, int(np.argmax(prefill(model, job.sequence, tokens))))
 
     def _step(self, batch: list[_Job]) -> list[_Job]:
@@ -137,13 +139,12 @@ class EngineTarget:
         return [job for job, token in zip(batch, found, strict=True) if not self._take(job, token)]
 
     def _take(self, job: _Job, token: int) -> bool:
-        done = job.take(token)
-        if done:
+        if done := job.take(token):
             _call(job, job.future.set_result, job.answer)
         return done
 
 
 def _call(job: _Job, set_it: Any, value: Any) -> None:
-    """Hands a result to the event loop, which may have given the request up meanwhile."""
+    """Hands a result to the event loop, which may have given the request up."""
     if not job.loop.is_closed():
         job.loop.call_soon_threadsafe(lambda: None if job.future.done() else set_it(value))

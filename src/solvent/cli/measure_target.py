@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from solvent.errors import EngineError, MeasureError
+from solvent.errors import MeasureError
 
 
 @dataclass(slots=True)
@@ -74,12 +74,8 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.cli.engine_target import EngineTarget
     from solvent.machine.engine.load import load
 
-    cache = {} if options["kv"] is None else {"cache": options["kv"]}
-    try:
-        loaded = load(name, threads=options["threads"], **cache)
-    except TypeError:
-        raise EngineError("--kv", repr(options["kv"]), "f16, the one cache format of this version") from None
-    target = EngineTarget(loaded, places)
+    loaded = load(name, threads=options["threads"])
+    target = EngineTarget(loaded, places, options["kv"] or "f16")
     about = target.document()
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
