@@ -246,6 +246,21 @@ def test_a_result_is_written_compared_and_refused_across_machines(
     assert code == 0 and "ANOTHER MACHINE" in out
 
 
+def test_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    adapter = tmp_path / "a.toml"
+    table = 'name = "echo"\ncommand = ["cat"]\nstdin = "{prompt}"\n[output]\ncount = "words"\nunit = "word"\n'
+    adapter.write_text(table, "utf-8")
+    words = (adapter, "--requests", "4", "--input-tok", "20", "--usd-per-hour", "3.6")
+    document = as_json(capsys, *words)
+    assert document["target"]["kind"] == "command" and document["totals"]["outputs"] == 80
+    rate, cost = (float(document["figures"][n]["value"]) for n in ("output_throughput", "cost_per_output_usd"))
+    assert cost == pytest.approx(0.001 / rate)
+    assert document["figures"]["output_token_throughput"]["value"] is None
+    assert document["figures"]["energy_per_output_token"]["value"] is None
+    code, out, _ = run(capsys, *words)
+    assert code == 0 and "cost per word" in out and "outputs a second" in out
+
+
 # ---------------------------------------------------------------- kills
 
 

@@ -39,8 +39,10 @@ class PerToken:
     date: str | None = None
 
 
-def add_hourly(figures: Figures, hourly: Hourly) -> None:
-    """usd_per_mtok_output = usd_per_hour/3600 ÷ tok/s · 10⁶ (all of the cost on the output); per output likewise."""
+def add_hourly(figures: Figures, hourly: Hourly, output: str = "output") -> None:
+    """usd_per_mtok_output = usd_per_hour/3600 ÷ tok/s · 10⁶ (all of the cost on the output); per output likewise.
+
+    output: what one output is called."""
     figures.add(
         Figure("usd_per_hour", "an hour of the machine", hourly.usd_per_hour, "USD/h", hourly.method, hourly.source,
                date=hourly.date)
@@ -48,7 +50,7 @@ def add_hourly(figures: Figures, hourly: Hourly) -> None:
     usd_per_s = hourly.usd_per_hour / S_PER_HOUR
     for name, label, unit, rate_id, scale in (
         ("usd_per_mtok_output", "dollars per million output tokens", "USD/Mtok", "output_token_throughput", MILLION),
-        ("cost_per_output_usd", "cost per output", "USD/output", "output_throughput", 1),
+        ("cost_per_output_usd", f"cost per {output}", "USD/output", "output_throughput", 1),
     ):
         rate = figures[rate_id]
         figures.add(
@@ -65,7 +67,9 @@ def add_hourly(figures: Figures, hourly: Hourly) -> None:
                 high=_over(usd_per_s * scale, rate.low),
                 level=rate.level,
                 date=rate.date,
-                note="a machine that carries this load all the time; idle hours come on top",
+                note="a machine that carries this load all the time; idle hours come on top"
+                if rate.value
+                else rate.note,
             )
         )
 

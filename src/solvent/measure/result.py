@@ -77,7 +77,7 @@ def point_document(point: Point, about: About) -> dict[str, Any]:
     _memory(figures, about, date)
     _energy(figures, point, date)
     if about.hourly:
-        add_hourly(figures, about.hourly)
+        add_hourly(figures, about.hourly, about.plan["target"].get("unit") or "output")
     elif about.per_token:
         add_per_token(figures, about.per_token, metrics, f"measured on {name}")
     stop = None
@@ -131,9 +131,12 @@ def _energy(figures: Figures, point: Point, date: str) -> None:
             float(one) / amount if one is not None and amount else None
             for one in (energy.low, energy.value, energy.high)
         )
+        level, note = energy.level if value is not None else None, energy.note
+        if energy.value is not None and not amount:
+            note = "no answer" if amount == 0 else "not every answer says how many"
         figures.add(
             Figure(name, label, value, unit, energy.method, energy.source, f"energy_j ÷ {key}", ("energy_j",),
-                   low, high, energy.level, date, energy.note)
+                   low, high, level, date, note)
         )  # fmt: skip
 
 

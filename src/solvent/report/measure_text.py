@@ -19,6 +19,7 @@ LATENCIES = (
 SINGLES = (
     "output_token_throughput",
     "request_throughput",
+    "output_throughput",
     "goodput",
     "good_request_fraction",
     "peak_memory_bytes",
@@ -44,8 +45,10 @@ def measurement_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _latencies(result["figures"])
     yield ""
     for name in SINGLES:
-        if name in result["figures"]:
-            yield _single(result["figures"][name])
+        figure = result["figures"].get(name)
+        if figure is None or (name == "output_throughput" and _as_requests(result["figures"])):
+            continue
+        yield _single(figure)
     scored = [figure for name, figure in result["figures"].items() if name.startswith("quality.")]
     if scored:
         yield ""
@@ -57,6 +60,11 @@ def measurement_lines(result: Mapping[str, Any]) -> Iterator[str]:
     if "comparison" in result:
         yield ""
         yield from comparison_lines(result["comparison"])
+
+
+def _as_requests(figures: Mapping[str, Figure]) -> bool:
+    """Where each answer is one output, the second line would say the first again."""
+    return bool(figures["output_throughput"]["value"] == figures["request_throughput"]["value"])
 
 
 def _load(result: Mapping[str, Any]) -> str:
