@@ -48,8 +48,11 @@ void Decoder::plan(const std::vector<Slot>& slots) {
     }
 }
 
-void Decoder::load_query(const Layer& layer, int slot, int head, float* out) {
+// Row `row` of the queries; where keys are codes, turned as they are, and as int8 in their order.
+void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, int row, const CacheFormat& format, int layer_index) {
     const int n = config.head_size;
+    const size_t place = up_16(n) * static_cast<size_t>(row), r = static_cast<size_t>(row);
+    float* out = own.query.data() + place;
     const float* q = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(head * n);
     std::memcpy(out, q, sizeof(float) * static_cast<size_t>(n));
     if (!layer.q_bias.empty()) kernels_->add(out, layer.q_bias.data() + head * n, n);
@@ -58,32 +61,56 @@ void Decoder::load_query(const Layer& layer, int slot, int head, float* out) {
     kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
     const float scale = 1.0f / std::sqrt(static_cast<float>(n));
     for (int i = 0; i < n; ++i) out[i] *= scale;
+    if (!format.key_book(layer_index)) return;
+    kernels_->turn(out, format.signs.data(), n, out);
+    kernels_->quantise_query(out, n, own.q_codes.data() + place, &own.q_unit[r], &own.q_sum[r]);
 }
 
-void Decoder::store_key_value(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
+void Decoder::store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
     const int n = config.head_size;
     const Slot& s = (*slots_)[static_cast<size_t>(slot)];
     const float* k = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + head * n);
-    const float* v = k + kv_16_;
     float* key = own.attended.data();
     std::memcpy(key, k, sizeof(float) * static_cast<size_t>(n));
     if (!layer.k_bias.empty()) kernels_->add(key, layer.k_bias.data() + head * n, n);
     if (!layer.k_norm.empty()) kernels_->rms_norm(key, layer.k_norm.data(), config.norm_eps, n, key);
     const size_t at = static_cast<size_t>(s.position) * rope_frequency.size();
     kernels_->rope(key, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
-    kernels_->store_half(key, n, s.sequence->key(layer_index, head, s.position), 16);
-    std::memcpy(key, v, sizeof(float) * static_cast<size_t>(n));
-    if (!layer.v_bias.empty()) kernels_->add(key, layer.v_bias.data() + head * n, n);
-    kernels_->store_half(key, n, s.sequence->value(layer_index, head, s.position), 1);
+    s.sequence->store_key(*kernels_, layer_index, head, s.position, key, own.turned.data());
+}
+
+void Decoder::store_value(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
+    const int n = config.head_size;
+    const Slot& s = (*slots_)[static_cast<size_t>(slot)];
+    const float* v = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + kv_16_ + head * n);
+    float* value = own.attended.data();
+    std::memcpy(value, v, sizeof(float) * static_cast<size_t>(n));
+    if (!layer.v_bias.empty()) kernels_->add(value, layer.v_bias.data() + head * n, n);
+    s.sequence->store_value(*kernels_, layer_index, head, s.position, value, own.turned.data());
+}
+
+// Keys and values of all slots. A head's tokens go in order, since a centre follows from the tokens before it.
+void Decoder::store_all(int thread, int layer) {
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    const Layer& l = layers[static_cast<size_t>(layer)];
+    for (int item = thread; item < 2 * config.n_kv_heads; item += team_.n_active())
+        for (int s = 0; s < static_cast<int>(slots_->size()); ++s)
+            if (item % 2 == 0) store_key(own, l, layer, s, item / 2);
+            else store_value(own, l, layer, s, item / 2);
+}
+
+// A row's sum of values as it is without codes: elements in order, and turned back.
+void Decoder::finish_row(const CacheView& cache, const CacheFormat& format, float* out, float* scratch) {
+    if (!cache.value_book) return;
+    const int n = config.head_size, own = n / 16;
+    for (int i = 0; i < own; ++i)
+        for (int lane = 0; lane < 16; ++lane) scratch[lane * own + i] = out[16 * i + lane];
+    kernels_->turn_back(scratch, format.signs.data(), n, out);
 }
 
 void Decoder::attention(int thread, int layer, int phase) {
-    Thread& own = threads_[static_cast<size_t>(thread)];
-    const int n = static_cast<int>(slots_->size());
     if (!separate_) {
-        const int begin = n * thread / team_.n_active(), end = n * (thread + 1) / team_.n_active();
-        for (int s = begin; s < end; ++s)
-            for (int h = 0; h < config.n_kv_heads; ++h) store_key_value(own, layers[static_cast<size_t>(layer)], layer, s, h);
+        store_all(thread, layer);
         team_.barrier();
     }
     const int total = static_cast<int>(pieces_.size()) * config.n_kv_heads;
@@ -104,8 +131,13 @@ void Decoder::attend(int thread, int layer, int item) {
     const int last_slot = tile.first + tile.n_tokens - 1;
     const int all_keys = (*slots_)[static_cast<size_t>(last_slot)].position + 1;
     const int begin = spread_ ? span * kSpanKeys : 0, end = spread_ ? std::min(all_keys, begin + kSpanKeys) : all_keys;
-    if (separate_ && end == all_keys) store_key_value(own, l, layer, tile.first, head);
-    const CacheView cache = (*slots_)[static_cast<size_t>(tile.first)].sequence->view(layer, head);
+    if (separate_ && end == all_keys) {
+        store_key(own, l, layer, tile.first, head);
+        store_value(own, l, layer, tile.first, head);
+    }
+    const Sequence& sequence = *(*slots_)[static_cast<size_t>(tile.first)].sequence;
+    const CacheFormat& format = sequence.format();
+    CacheView cache = sequence.view(layer, head, begin / kKeyChunk);
     const size_t d_16 = up_16(config.head_size);
     const int n_rows = tile.n_tokens * group_;
     for (int row = 0; row < n_rows; row += kMaxQueries) {
@@ -114,15 +146,21 @@ void Decoder::attend(int thread, int layer, int item) {
         std::fill(own.attended.begin(), own.attended.begin() + static_cast<std::ptrdiff_t>(d_16) * n, 0.0f);
         for (int r = 0; r < n; ++r) {
             const int slot = tile.first + (row + r) / group_;
-            n_keys[r] = (*slots_)[static_cast<size_t>(slot)].position + 1;
+            n_keys[r] = (*slots_)[static_cast<size_t>(slot)].position + 1 - begin;
             own.max[static_cast<size_t>(r)] = kNone;
             own.total[static_cast<size_t>(r)] = 0.0f;
-            load_query(l, slot, head * group_ + (row + r) % group_, own.query.data() + d_16 * static_cast<size_t>(r));
+            load_query(own, l, slot, head * group_ + (row + r) % group_, r, format, layer);
         }
-        Attending a{own.query.data(), d_16, n, n_keys, own.attended.data(), d_16, own.max.data(), own.total.data(), own.scores.data()};
-        for (int t = begin; t < end; t += kKeyChunk) kernels_->attend(cache, t, std::min(end, t + kKeyChunk), a);
+        Attending a{own.query.data(), d_16, n, n_keys, own.attended.data(), d_16, own.max.data(), own.total.data(), own.scores.data(),
+                    own.q_codes.data(), own.q_unit.data(), own.q_sum.data(), own.centre_scores.data()};
+        for (int t = begin; t < end; t += kKeyChunk) {
+            if (t > begin || row > 0) cache = sequence.view(layer, head, t / kKeyChunk);
+            kernels_->attend(cache, std::min(end - t, kKeyChunk), a);
+            for (int r = 0; r < n; ++r) n_keys[r] -= kKeyChunk;
+        }
         for (int r = 0; r < n; ++r) {
-            const float* out = own.attended.data() + d_16 * static_cast<size_t>(r);
+            float* out = own.attended.data() + d_16 * static_cast<size_t>(r);
+            finish_row(cache, format, out, own.turned.data());
             const int slot = tile.first + (row + r) / group_, query = head * group_ + (row + r) % group_;
             if (spread_) {
                 const size_t place = static_cast<size_t>(tile.first_span + span) * static_cast<size_t>(config.n_heads) * static_cast<size_t>(std::max(1, kMaxQueries / group_)) +

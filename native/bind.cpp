@@ -2,6 +2,7 @@
 // keeps what native code points to alive, and lets other Python threads run meanwhile.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -12,6 +13,7 @@
 #include <stdexcept>
 
 #include "bandwidth.hpp"
+#include "codes.hpp"
 #include "cpu.hpp"
 #include "decoder.hpp"
 #include "dispatch.hpp"
@@ -113,6 +115,63 @@ nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<con
     return out;
 }
 
+// A table of 64 values by window, as the kernels have it.
+CodeBook book_from(nb::dict d) {
+    CodeBook book{};
+    book.bits = nb::cast<int>(d["bits"]);
+    book.trellis = nb::cast<bool>(d["trellis"]);
+    book.least_squares = nb::cast<bool>(d["least_squares"]);
+    const auto values = nb::cast<Floats>(d["values"]);
+    need((book.bits >= 1 && book.bits <= kWindow) || book.bits == 8, "codes have 1 to 6 bits, or 8");
+    need(!book.trellis || (book.bits >= 2 && book.bits < kWindow), "a trellis has 2 to 5 bits");
+    need(values.size() == 64, "a book has 64 values");
+    float most = 0.0f;
+    for (size_t i = 0; i < 64; ++i) most = std::fmax(most, std::fabs(values(i)));
+    need(std::isfinite(most) && most > 0.0f, "a book's values are finite, and not all 0");
+    book.unit = most / 127.0f;
+    for (size_t i = 0; i < 64; ++i) {
+        const float step = std::nearbyint(values(i) / book.unit);
+        book.table[i] = static_cast<uint8_t>(step + 128.0f);
+        book.value[i] = step * book.unit;
+    }
+    const int shift = book.bits == 8 ? 0 : kWindow - book.bits;
+    for (int step = -128; step < 128; ++step) {
+        int best = 0;
+        for (int code = 0; code < 64 >> shift; ++code)
+            if (std::abs(book.table[code << shift] - 128 - step) < std::abs(book.table[best << shift] - 128 - step)) best = code;
+        book.nearest[step + 128] = static_cast<uint8_t>(best);
+    }
+    return book;
+}
+
+std::shared_ptr<CacheFormat> format_from(nb::list books, const std::vector<int>& keys, const std::vector<int>& values, Floats signs, bool centred) {
+    auto format = std::make_shared<CacheFormat>();
+    for (auto one : books) format->books.push_back(book_from(nb::cast<nb::dict>(one)));
+    need(!keys.empty() && keys.size() == values.size(), "one book of keys and of values per layer");
+    const int n = static_cast<int>(format->books.size());
+    for (size_t i = 0; i < keys.size(); ++i) {
+        need(keys[i] >= -1 && keys[i] < n && values[i] >= -1 && values[i] < n, "no such book");
+        format->layers.push_back({keys[i], values[i]});
+    }
+    for (size_t i = 0; i < signs.size(); ++i) need(signs(i) == 1.0f || signs(i) == -1.0f, "signs are 1 or −1");
+    format->signs.assign(signs.data(), signs.data() + signs.size());
+    format->centred = centred;
+    return format;
+}
+
+void check_format(const CacheFormat& format, int n_layers, int head_size) {
+    need(format.layers.size() == static_cast<size_t>(n_layers), "a cache format for another number of layers");
+    bool codes = false;
+    for (const auto& kept : format.layers) codes = codes || kept.key >= 0 || kept.value >= 0;
+    need(!codes || (packs(head_size) && head_size <= kLongestHead), "heads of this size can't be kept as codes");
+    need(!codes || format.signs.size() == static_cast<size_t>(head_size), "one sign per element of a head");
+}
+
+void check_finite(Sequence& sequence) {
+    if (!sequence.not_finite().exchange(false)) return;
+    throw std::invalid_argument("keys or values that are no finite numbers can't be kept as codes");
+}
+
 // Looked at while the decoder is locked: another thread may be filling the same sequence.
 constexpr const char* kFull = "the context is full";
 
@@ -173,7 +232,9 @@ class BoundDecoder {
             slots.clear();
             for (size_t i = first; i < std::min(n, first + kMaxStep); ++i)
                 slots.push_back({&sequence, tokens(i), sequence.n_tokens + static_cast<int>(i - first), i + static_cast<size_t>(n_logits) >= n});
+            sequence.reserve(sequence.n_tokens + static_cast<int>(slots.size()));
             decoder.step(slots, to);
+            check_finite(sequence);
             for (const Slot& slot : slots) to += slot.logits ? decoder.config.n_vocab : 0;
             sequence.n_tokens += static_cast<int>(slots.size());
         }
@@ -195,7 +256,9 @@ class BoundDecoder {
         for (const Sequence* s : sequences) need(s->n_tokens < s->context(), kFull);
         std::vector<Slot> slots;
         for (size_t i = 0; i < sequences.size(); ++i) slots.push_back({sequences[i], tokens(i), sequences[i]->n_tokens, true});
+        for (Sequence* s : sequences) s->reserve(s->n_tokens + 1);
         decoder.step(slots, out.data());
+        for (Sequence* s : sequences) check_finite(*s);
         for (Sequence* s : sequences) ++s->n_tokens;
         return out;
     }
@@ -206,15 +269,18 @@ class BoundDecoder {
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(busy);
         need(sequence.n_tokens < sequence.context(), kFull);
+        sequence.reserve(sequence.n_tokens + 1);
         const int next = decoder.greedy({&sequence, token, sequence.n_tokens, true});
+        check_finite(sequence);
         ++sequence.n_tokens;
         return next;
     }
 
-    Sequence* new_sequence(int context) {
+    Sequence* new_sequence(int context, std::shared_ptr<CacheFormat> format) {
         const DecoderConfig& c = decoder.config;
         need(context > 0 && context <= c.context, "context outside what the model was made for");
-        return new Sequence({c.n_layers, c.n_kv_heads, c.head_size, context});
+        check_format(*format, c.n_layers, c.head_size);
+        return new Sequence({c.n_layers, c.n_kv_heads, c.head_size, context}, std::move(format));
     }
 
     Decoder decoder;
@@ -297,11 +363,34 @@ NB_MODULE(_native, m) {
         .def_prop_ro("n_bytes", [](const BoundMatrix& b) { return b.matrix->bytes_per_pass; })
         .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });
 
+    nb::class_<CacheFormat>(m, "CacheFormat")
+        .def(nb::new_(&format_from), nb::arg("books"), nb::arg("keys"), nb::arg("values"), nb::arg("signs"), nb::arg("centred"));
+
     nb::class_<Sequence>(m, "Sequence")
         .def_ro("n_tokens", &Sequence::n_tokens)
         .def_prop_ro("context", &Sequence::context)
         .def("truncate", [](Sequence& s, int n_tokens) {
             need(n_tokens >= 0 && n_tokens <= s.n_tokens, "a sequence can only become shorter");
+            s.truncate(n_tokens);
+        })
+        .def("fork", [](const Sequence& s) { return new Sequence(s); }, nb::rv_policy::take_ownership)
+        .def_prop_ro("n_bytes", [](const Sequence& s) {
+            size_t n = 0;
+            for (int i = 0; i < s.n_chunks(); ++i) n += s.chunk_bytes(i);
+            return n;
+        })
+        .def("chunk_bytes", &Sequence::chunk_bytes)
+        .def("chunk", [](const Sequence& s, int i) {
+            need(i >= 0 && i < s.n_chunks(), "no such chunk");
+            return nb::bytes(s.chunk_data(i), s.chunk_bytes(i));
+        })
+        .def("restore", [](Sequence& s, int n_tokens, const std::vector<nb::bytes>& chunks) {
+            need(n_tokens >= 0 && n_tokens <= s.context(), "more tokens than the context");
+            need(chunks.size() == static_cast<size_t>((n_tokens + kKeyChunk - 1) / kKeyChunk), "chunks for other tokens");
+            for (size_t i = 0; i < chunks.size(); ++i) need(chunks[i].size() == s.chunk_bytes(static_cast<int>(i)), "a chunk of another size");
+            s.truncate(0);
+            s.reserve(n_tokens);
+            for (size_t i = 0; i < chunks.size(); ++i) std::memcpy(s.chunk_data(static_cast<int>(i)), chunks[i].data(), chunks[i].size());
             s.n_tokens = n_tokens;
         });
 
@@ -314,7 +403,7 @@ NB_MODULE(_native, m) {
              nb::arg("config"), nb::arg("kernels"), nb::arg("n_threads"))
         .def("set_layer", &BoundDecoder::set_layer)
         .def("set_ends", &BoundDecoder::set_ends, nb::arg("parts"), nb::arg("rope_frequency"), nb::arg("screened"))
-        .def("new_sequence", &BoundDecoder::new_sequence, nb::rv_policy::take_ownership)
+        .def("new_sequence", &BoundDecoder::new_sequence, nb::rv_policy::take_ownership, nb::arg("context"), nb::arg("format"))
         .def("extend", &BoundDecoder::extend, nb::arg("sequence"), nb::arg("tokens"), nb::arg("n_logits"))
         .def("decode", &BoundDecoder::decode, nb::arg("sequences"), nb::arg("tokens"))
         .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("token"))

@@ -89,7 +89,9 @@ class Decoder {
 
   private:
     struct Thread {
-        std::vector<float> x, norm, query, scores, attended, max, total;
+        std::vector<float> x, norm, query, turned, scores, attended, max, total, q_unit, centre_scores;
+        std::vector<int8_t> q_codes;
+        std::vector<int32_t> q_sum;
         ActivationStore activations;
         std::vector<uint8_t> scratch;
         RowCodes row{32};
@@ -116,8 +118,11 @@ class Decoder {
     void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products);
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
-    void load_query(const Layer& layer, int slot, int head, float* out);
-    void store_key_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
+    void load_query(Thread& own, const Layer& layer, int slot, int head, int row, const CacheFormat& format, int layer_index);
+    void store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head);
+    void store_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
+    void store_all(int thread, int layer);
+    void finish_row(const CacheView& cache, const CacheFormat& format, float* out, float* scratch);
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);
     void feed_forward(int thread, const Layer& layer);

@@ -1,6 +1,11 @@
-// The keys and values of one sequence, f16: per layer and head, keys in blocks of 16 tokens, values in rows.
-// Memory is reserved for the whole context and becomes real as tokens fill it.
+// The keys and values of one sequence, as f16 or as codes, in chunks of 256 tokens that hold all layers and heads.
+// Full chunks may be shared by sequences with a common beginning; what is written to is a sequence's own.
+// Not here: attention (attention.cpp), the bytes of codes (codes.cpp). The layout: docs/reference/turboquant-format.md.
 #pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
 
 #include "matrix.hpp"
 
@@ -10,43 +15,74 @@ struct CacheShape {
     int n_layers, n_kv_heads, head_size, context;
 };
 
+// What keys and values are kept as. Books by index; −1 is f16.
+struct CacheFormat {
+    struct Kept {
+        int key, value;
+    };
+    std::vector<CodeBook> books;
+    std::vector<Kept> layers;
+    std::vector<float> signs;  // ±1 per element of a head
+    bool centred = true;
+
+    const CodeBook* key_book(int layer) const { return book(layers[static_cast<size_t>(layer)].key); }
+    const CodeBook* value_book(int layer) const { return book(layers[static_cast<size_t>(layer)].value); }
+
+  private:
+    const CodeBook* book(int index) const { return index < 0 ? nullptr : &books[static_cast<size_t>(index)]; }
+};
+
+// Where the parts of one layer's head lie in a chunk, in bytes.
+struct HeadPlan {
+    size_t key_block, value_block;  // of 16 tokens
+    size_t k_scales, v, centres, bytes;
+};
+
 class Sequence {
   public:
-    explicit Sequence(const CacheShape& shape)
-        : shape_(shape),
-          context_16_((shape.context + 15) / 16 * 16),
-          v_stride_((shape.head_size + 15) / 16 * 16),
-          k_head_(static_cast<size_t>(context_16_) * shape.head_size),
-          v_head_(static_cast<size_t>(context_16_) * v_stride_),
-          pages_((k_head_ + v_head_) * shape.n_kv_heads * shape.n_layers * 2, false) {}
+    Sequence(const CacheShape& shape, std::shared_ptr<const CacheFormat> format);
+    // What another sequence holds, shared but for a last chunk that isn't full.
+    Sequence(const Sequence& other) = default;
 
     int n_tokens = 0;
+    std::atomic<bool>& not_finite() { return *not_finite_; }
 
     int context() const { return shape_.context; }
     const CacheShape& shape() const { return shape_; }
+    const CacheFormat& format() const { return *format_; }
+    const std::shared_ptr<const CacheFormat>& shared_format() const { return format_; }
 
-    CacheView view(int layer, int head) const {
-        const uint16_t* k = base(layer, head);
-        return {k, k + k_head_, shape_.head_size, v_stride_};
-    }
-    // Where element i of the key at t lies: key(…)[16·i].
-    uint16_t* key(int layer, int head, int t) {
-        return base(layer, head) + static_cast<size_t>(t / 16) * shape_.head_size * 16 + t % 16;
-    }
-    uint16_t* value(int layer, int head, int t) {
-        return base(layer, head) + k_head_ + static_cast<size_t>(t) * v_stride_;
-    }
+    // Room for the tokens from n_tokens up to `end`, in chunks of this sequence's own.
+    void reserve(int end);
+    void truncate(int n_tokens);
+    CacheView view(int layer, int head, int chunk) const;
+    // scratch: 4 · head_size floats.
+    void store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch);
+    void store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch);
+
+    size_t chunk_bytes(int chunk) const { return bytes_[chunk > 0]; }
+    int n_chunks() const { return static_cast<int>(chunks_.size()); }
+    uint8_t* chunk_data(int chunk) const { return chunks_[static_cast<size_t>(chunk)]->data(); }
+    // Whether a chunk belongs to several sequences.
+    bool is_shared(int chunk) const { return chunks_[static_cast<size_t>(chunk)].use_count() > 1; }
 
   private:
-    uint16_t* base(int layer, int head) const {
-        const size_t index = static_cast<size_t>(layer) * shape_.n_kv_heads + head;
-        return reinterpret_cast<uint16_t*>(pages_.data()) + index * (k_head_ + v_head_);
-    }
+    struct Place {
+        uint8_t* head;
+        int8_t* exponents;  // of scales: keys' of two tiles, values' of two tiles
+        const HeadPlan* plan;
+    };
+    Place place(int layer, int head, int chunk) const;
+    void set_centre(int layer, int head, int t, const float* turned, uint16_t* centre);
+    void store_codes(const CodeBook& book, const Place& place, bool value, int t, const float* x, const Kernels& kernels);
 
     CacheShape shape_;
-    int context_16_, v_stride_;
-    size_t k_head_, v_head_;
-    Pages pages_;
+    std::shared_ptr<const CacheFormat> format_;
+    std::vector<HeadPlan> plans_[2];     // per layer: of the first chunk, and of others
+    std::vector<size_t> layer_at_[2];
+    size_t bytes_[2];
+    std::vector<std::shared_ptr<Pages>> chunks_;
+    std::shared_ptr<std::atomic<bool>> not_finite_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace solvent

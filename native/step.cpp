@@ -54,6 +54,11 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
         own.x.assign(static_cast<size_t>(width_16_), 0.0f);
         own.norm.assign(static_cast<size_t>(widest), 0.0f);
         own.query.assign(static_cast<size_t>(kMaxQueries) * up_16(c.head_size), 0.0f);
+        own.turned.assign(4 * static_cast<size_t>(up_16(c.head_size)), 0.0f);
+        own.q_codes.assign(static_cast<size_t>(kMaxQueries) * up_16(c.head_size), 0);
+        own.q_unit.assign(kMaxQueries, 0.0f);
+        own.q_sum.assign(kMaxQueries, 0);
+        own.centre_scores.assign(static_cast<size_t>(kMaxQueries) * kMaxTiles, 0.0f);
         own.scores.assign(static_cast<size_t>(kMaxQueries) * kKeyChunk, 0.0f);
         own.attended.assign(static_cast<size_t>(std::max(q_16_, kMaxQueries * up_16(c.head_size))), 0.0f);
         own.max.assign(kMaxQueries, 0.0f);

@@ -3,8 +3,15 @@
 
 namespace solvent { namespace {
 
-// Halves ahead that keys and values are fetched: 16 KiB of each, so that either is there when its turn comes again.
-constexpr int kCacheAhead = 8192;
+// Halves ahead that keys and values are fetched: 16 KiB. A chunk's values follow its keys, and those the next chunk's.
+constexpr size_t kCacheAhead = 8192;
+
+inline const uint16_t* halves(const uint8_t* p) { return reinterpret_cast<const uint16_t*>(p); }
+
+// What lies kCacheAhead after `at` of a part of n halves that `next` follows.
+inline const uint16_t* half_ahead(const uint16_t* part, size_t at, size_t n, const uint16_t* next) {
+    return at + kCacheAhead < n ? part + at + kCacheAhead : next + (at + kCacheAhead - n);
+}
 
 template <int R, int N>
 inline void score_blocks(const CacheView& c, const Attending& a, int row, int begin, float* scores) {
@@ -12,10 +19,12 @@ inline void score_blocks(const CacheView& c, const Attending& a, int row, int be
     for (int r = 0; r < R; ++r)
         for (int n = 0; n < N; ++n) acc[r][n] = f_set1(0.0f);
     const size_t block = static_cast<size_t>(c.head_size) * 16;
-    const uint16_t* k = c.k + static_cast<size_t>(begin / 16) * block;
+    const size_t at = static_cast<size_t>(begin / 16) * block;
+    const uint16_t* k = halves(c.k) + at;
+    const uint16_t* ahead = half_ahead(halves(c.k), at, kKeyChunk / 16 * block, halves(c.v));
     const float* q = a.q + static_cast<size_t>(row) * a.q_stride;
     for (int i = 0; i < c.head_size; ++i) {
-        for (int line = 0; line < N * 16; line += 32) __builtin_prefetch(k + kCacheAhead + static_cast<size_t>(i) * 16 * N + line, 0, 2);
+        for (int line = 0; line < N * 16; line += 32) __builtin_prefetch(ahead + static_cast<size_t>(i) * 16 * N + line, 0, 2);
         F key[N];
         for (int n = 0; n < N; ++n) key[n] = f_load_half(k + n * block + static_cast<size_t>(i) * 16);
         for (int r = 0; r < R; ++r) {
@@ -27,15 +36,14 @@ inline void score_blocks(const CacheView& c, const Attending& a, int row, int be
         for (int n = 0; n < N; ++n) f_store(scores + r * kKeyChunk + 16 * n, acc[r][n]);
 }
 
-// Scores of R rows from `row` on for keys [begin, end).
+// Scores of R rows from `row` on for the first n keys.
 template <int R>
-inline void score_rows(const CacheView& c, const Attending& a, int row, int begin, int end) {
+inline void score_rows(const CacheView& c, const Attending& a, int row, int n) {
     float* scores = a.scores + row * kKeyChunk;
-    int t = begin;
-    if constexpr (R <= 4)
-        for (; t + 64 <= end; t += 64) score_blocks<R, 4>(c, a, row, t, scores + (t - begin));
-    for (; t + 32 <= end; t += 32) score_blocks<R, 2>(c, a, row, t, scores + (t - begin));
-    for (; t < end; t += 16) score_blocks<R, 1>(c, a, row, t, scores + (t - begin));
+    int t = 0;
+    for (; t + 64 <= n; t += 64) score_blocks<R, 4>(c, a, row, t, scores + t);
+    for (; t + 32 <= n; t += 32) score_blocks<R, 2>(c, a, row, t, scores + t);
+    for (; t < n; t += 16) score_blocks<R, 1>(c, a, row, t, scores + t);
 }
 
 // Turns the scores of a row into weights, and shrinks what was summed before to the new maximum.
@@ -62,15 +70,17 @@ inline void soften(Attending& a, int row, int n_keys, int head_size) {
 }
 
 template <int R, int N>
-inline void sum_values(const CacheView& c, const Attending& a, int row, int column, int begin, int n_keys) {
+inline void sum_values(const CacheView& c, const Attending& a, int row, int column, int n_keys) {
     F acc[R][N];
     float* out = a.out + static_cast<size_t>(row) * a.out_stride + column;
     for (int r = 0; r < R; ++r)
         for (int n = 0; n < N; ++n) acc[r][n] = f_load(out + r * a.out_stride + 16 * n);
-    const uint16_t* v = c.v + static_cast<size_t>(begin) * c.v_stride + column;
+    const size_t stride = static_cast<size_t>(c.v_stride), part = kKeyChunk * stride;
+    const uint16_t* v = halves(c.v) + column;
     const float* weights = a.scores + row * kKeyChunk;
-    for (int t = 0; t < n_keys; ++t, v += c.v_stride) {
-        for (int line = 0; line < N * 16; line += 32) __builtin_prefetch(v + kCacheAhead + line, 0, 2);
+    for (int t = 0; t < n_keys; ++t, v += stride) {
+        const uint16_t* ahead = half_ahead(halves(c.v), static_cast<size_t>(t) * stride + static_cast<size_t>(column), part, halves(c.next_k));
+        for (int line = 0; line < N * 16; line += 32) __builtin_prefetch(ahead + line, 0, 2);
         F value[N];
         for (int n = 0; n < N; ++n) value[n] = f_load_half(v + 16 * n);
         for (int r = 0; r < R; ++r) {
@@ -82,32 +92,53 @@ inline void sum_values(const CacheView& c, const Attending& a, int row, int colu
         for (int n = 0; n < N; ++n) f_store(out + r * a.out_stride + 16 * n, acc[r][n]);
 }
 
+// ⟨q, centre⟩ of each tile of the first n keys: what centring took from their scores.
+inline void score_centres(const CacheView& c, const Attending& a, int row, int n) {
+    float* scores = a.centre_scores + row * kMaxTiles;
+    const float* q = a.q + static_cast<size_t>(row) * a.q_stride;
+    for (int tile = 0; tile <= c.tile_of_block[(n - 1) / 16]; ++tile) {
+        F sum = f_set1(0.0f);
+        if (c.centres) {
+            const uint16_t* centre = c.centres + static_cast<size_t>(tile) * static_cast<size_t>(c.head_size);
+            for (int i = 0; i < c.head_size; i += 16) sum = f_fma(f_load_half(centre + i), f_load(q + i), sum);
+        }
+        scores[tile] = f_sum(sum);
+    }
+}
+
 template <int R>
-inline void attend_rows(const CacheView& c, int begin, int end, Attending& a, int row) {
-    score_rows<R>(c, a, row, begin, end);
+inline void attend_rows(const CacheView& c, int n, Attending& a, int row) {
+    if (c.key_book) {
+        for (int r = row; r < row + R; ++r) score_centres(c, a, r, n);
+        score_packed<R>(c, a, row, n);
+    } else {
+        score_rows<R>(c, a, row, n);
+    }
     int most = 0;
     for (int r = row; r < row + R; ++r) {
-        const int n_keys = min_int(a.n_keys[r], end) - begin;
+        const int n_keys = min_int(a.n_keys[r], n);
         if (n_keys > most) most = n_keys;
         if (n_keys > 0) soften(a, r, n_keys, c.head_size);
     }
     // A row that sees fewer keys than the others weighs the rest of the chunk with 0.
+    const int end = (most + kWeighed - 1) / kWeighed * kWeighed;
     for (int r = row; r < row + R; ++r) {
-        const int n_keys = min_int(a.n_keys[r], end) - begin;
-        for (int t = n_keys > 0 ? n_keys : 0; t < most; ++t) a.scores[r * kKeyChunk + t] = 0.0f;
+        const int n_keys = min_int(a.n_keys[r], n);
+        for (int t = n_keys > 0 ? n_keys : 0; t < end; ++t) a.scores[r * kKeyChunk + t] = 0.0f;
     }
+    if (c.value_book) return sum_packed<R>(c, a, row, most);
     int column = 0;
-    for (; column + 64 <= c.v_stride; column += 64) sum_values<R, 4>(c, a, row, column, begin, most);
-    for (; column < c.v_stride; column += 16) sum_values<R, 1>(c, a, row, column, begin, most);
+    for (; column + 64 <= c.v_stride; column += 64) sum_values<R, 4>(c, a, row, column, most);
+    for (; column < c.v_stride; column += 16) sum_values<R, 1>(c, a, row, column, most);
 }
 
-void attend(const CacheView& c, int begin, int end, Attending& a) {
+void attend(const CacheView& c, int n, Attending& a) {
     int row = 0;
-    for (; row + 4 <= a.n_rows; row += 4) attend_rows<4>(c, begin, end, a, row);
+    for (; row + 4 <= a.n_rows; row += 4) attend_rows<4>(c, n, a, row);
     switch (a.n_rows - row) {
-        case 3: attend_rows<3>(c, begin, end, a, row); break;
-        case 2: attend_rows<2>(c, begin, end, a, row); break;
-        case 1: attend_rows<1>(c, begin, end, a, row); break;
+        case 3: attend_rows<3>(c, n, a, row); break;
+        case 2: attend_rows<2>(c, n, a, row); break;
+        case 1: attend_rows<1>(c, n, a, row); break;
         default: break;
     }
 }

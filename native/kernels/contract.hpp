@@ -54,28 +54,57 @@ struct Activations {
     const float* outlier;
 };
 
-// Keys and values of one head of one layer: k in blocks of 16 tokens [T/16][D][16], v in rows [T][D_padded], both f16.
-struct CacheView {
-    const uint16_t* k;
-    const uint16_t* v;
-    int32_t head_size;
-    int32_t v_stride;  // D rounded up to 16
+constexpr int kMaxQueries = 8;     // query rows that attend together
+constexpr int kKeyChunk = 256;     // tokens of a chunk of the cache, which share one softmax step
+constexpr int kTileKeys = 128;     // tokens whose scales share an exponent; tokens of a tile share a centre
+constexpr int kMaxTiles = 5;       // tiles of a chunk: the first has 16, 16, 32, 64 and 128 tokens, others 128 and 128
+constexpr int kLongestHead = 256;  // elements of a head that can be codes
+constexpr int kWindow = 6;         // bits that pick an entry of a code book: a code's own, and older ones below them
+
+// How elements become codes. docs/reference/turboquant-format.md
+struct CodeBook {
+    alignas(64) uint8_t table[64];  // by window: 128 + value/unit
+    float value[64];                // by window: what the bytes stand for, of unit variance
+    uint8_t nearest[256];           // by round(x/unit) + 128: the own bits of the nearest value; scalar books
+    float unit;                     // of the bytes
+    int32_t bits;                   // 1 to 6, or 8: the byte is the code
+    int32_t trellis;                // older bits matter
+    int32_t least_squares;          // scales minimise the error; else they make products unbiased
 };
 
-constexpr int kMaxQueries = 8;     // query rows that attend together
-constexpr int kKeyChunk = 256;     // keys that share one softmax step
+// One chunk of keys and values of one head of one layer. f16: k in blocks of 16 tokens [16][D][16], v in rows
+// [256][D_padded]. Codes: blocks of 16 tokens, then a byte of scale for each token.
+struct CacheView {
+    const uint8_t* k;
+    const uint8_t* v;
+    const uint8_t* next_k;         // of the next chunk, to fetch ahead; this one's where there is none
+    int32_t head_size;
+    int32_t v_stride;              // f16: D rounded up to 16
+    const CodeBook* key_book;      // null: f16
+    const CodeBook* value_book;
+    size_t key_block_bytes, value_block_bytes;  // of 16 tokens
+    const uint8_t* k_scales;
+    const uint8_t* v_scales;
+    float k_base[2], v_base[2];    // per kTileKeys: 2^(e − 255/16)
+    const uint16_t* centres;       // f16, D each; null: none
+    const uint8_t* tile_of_block;  // which centre a block of 16 has
+};
 
 // Running softmax of up to kMaxQueries rows: Σ exp(s − max)·v, its denominator and its maximum.
 struct Attending {
-    const float* q;        // rows of q_stride floats, already times 1/√D
+    const float* q;        // rows of q_stride floats, already times 1/√D; turned where keys are codes
     size_t q_stride;
     int32_t n_rows;
-    const int32_t* n_keys;  // per row: keys it may see
-    float* out;            // rows of out_stride floats
+    const int32_t* n_keys;  // per row: keys of the chunk that it may see
+    float* out;            // rows of out_stride floats; where values are codes, turned and [D/16 elements][16 lanes]
     size_t out_stride;
     float* max;
     float* total;
     float* scores;         // scratch: kMaxQueries · kKeyChunk floats
+    const int8_t* q_codes;  // rows of q_stride: q/q_unit, element j·D/4 + i at 4·i + j
+    const float* q_unit;
+    const int32_t* q_sum;   // Σ q_codes
+    float* centre_scores;   // scratch: kMaxQueries · kMaxTiles
 };
 
 // Where a token's int8 blocks are written to; as in Activations.
@@ -107,8 +136,15 @@ struct Kernels {
     // Rotates one head: x of n floats; cos and sin of n/2; pairs (2i, 2i+1) or (i, i+n/2).
     void (*rope)(float* x, const float* cos, const float* sin, int n, bool adjacent);
     void (*store_half)(const float* x, int n, uint16_t* out, size_t step);
-    // One more chunk of keys [begin, end), begin a multiple of 16, at most kKeyChunk of them.
-    void (*attend)(const CacheView& cache, int begin, int end, Attending& a);
+    // The first n keys of one more chunk.
+    void (*attend)(const CacheView& cache, int n, Attending& a);
+    // y = H·(signs∘x)/√n by pieces that are powers of two, and back. x may be y. n a multiple of 16.
+    void (*turn)(const float* x, const float* signs, int n, float* y);
+    void (*turn_back)(const float* x, const float* signs, int n, float* y);
+    // Own bits of each element of u = x/√(|x|²/n); found: ⟨u, value⟩, ⟨value, value⟩ of what they stand for, and |x|².
+    void (*encode)(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found);
+    // q_codes of one row: int8 in the order that keys have.
+    void (*quantise_query)(const float* q, int n, int8_t* codes, float* unit, int32_t* sum);
     int (*argmax)(const float* x, int n);
     // margin[r] = residual[r] · a + length[r] · b. Gives max(x − margin).
     float (*screen_floor)(const float* x, const float* residual, const float* length, float a, float b, int n);
@@ -129,6 +165,7 @@ const Kernels& kernels_scalar();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx_vnni();
 const Kernels& kernels_avx512_vnni();
+const Kernels& kernels_avx512vbmi();  // the same, and tables of 64 bytes
 const Kernels& kernels_amx_int8();
 const Kernels& kernels_asimd();
 const Kernels& kernels_asimddp();

@@ -15,7 +15,9 @@ struct Count {
 
 #include "lanes_math.inl"
 #include "vectors.inl"
+#include "codes.inl"
 #include "attend.inl"
+#include "encode.inl"
 #include "panels.inl"
 #include "rows.inl"
 #include "gemv.inl"
@@ -31,7 +33,8 @@ namespace solvent {
 
 const Kernels& SOLVENT_TABLE() {
     static constexpr Kernels table = {SOLVENT_NAME, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
-                                      silu_mul, relu2_mul, rope, store_half, attend, argmax,
+                                      silu_mul, relu2_mul, rope, store_half, attend,
+                                      turn, turn_back, encode, quantise_query, argmax,
                                       screen_floor, screen_rows};
     return table;
 }

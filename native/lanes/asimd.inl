@@ -84,6 +84,59 @@ inline I i_byte(B v, int n) {
     SOLVENT_EACH(I, vreinterpretq_s32_u32(vandq_u32(vshlq_u32(vreinterpretq_u32_u8(v.part[i]), vdupq_n_s32(-8 * n)), vdupq_n_u32(255))));
 }
 
+// Each byte's bits where mask has ones, from a; the rest from b.
+inline B b_select(B a, B b, int mask) { SOLVENT_EACH(B, vbslq_u8(vdupq_n_u8(static_cast<uint8_t>(mask)), a.part[i], b.part[i])); }
+template <int n>
+inline B b_shift_up(B a) {
+    if constexpr (n == 0) return a;
+    else { SOLVENT_EACH(B, vshlq_n_u8(a.part[i], n)); }
+}
+// Byte i of a lane from byte i − 1, byte 0 from byte 3.
+inline B b_turn_bytes(B v) {
+    SOLVENT_EACH(B, vreinterpretq_u8_u32(vsliq_n_u32(vshrq_n_u32(vreinterpretq_u32_u8(v.part[i]), 24), vreinterpretq_u32_u8(v.part[i]), 8)));
+}
+// Lane i from lane i − 1, lane 0 from lane 15.
+inline B b_turn_lanes(B v) { SOLVENT_EACH(B, vextq_u8(v.part[(i + 3) & 3], v.part[i], 12)); }
+
+// 64 bytes, looked up by the low 6 bits of each byte.
+struct Table {
+    uint8x16x4_t all;
+    explicit Table(const uint8_t* p) : all(vld1q_u8_x4(p)) {}
+    B at(B index) const { SOLVENT_EACH(B, vqtbl4q_u8(all, vandq_u8(index.part[i], vdupq_n_u8(63)))); }
+};
+
+// Lane i from lane i ^ n.
+template <int n>
+inline F f_swap(F v) {
+    if constexpr (n == 1) { SOLVENT_EACH(F, vrev64q_f32(v.part[i])); }
+    else if constexpr (n == 2) { SOLVENT_EACH(F, vextq_f32(v.part[i], v.part[i], 2)); }
+    else { SOLVENT_EACH(F, v.part[i ^ (n / 4)]); }
+}
+inline I i_bits(F v) { SOLVENT_EACH(I, vreinterpretq_s32_f32(v.part[i])); }
+inline F f_bits(I v) { SOLVENT_EACH(F, vreinterpretq_f32_s32(v.part[i])); }
+inline I i_and(I a, I b) { SOLVENT_EACH(I, vandq_s32(a.part[i], b.part[i])); }
+inline I i_or(I a, I b) { SOLVENT_EACH(I, vorrq_s32(a.part[i], b.part[i])); }
+inline I i_min(I a, I b) { SOLVENT_EACH(I, vminq_s32(a.part[i], b.part[i])); }
+// 16 unsigned bytes.
+inline I i_load_bytes(const uint8_t* p) {
+    const uint8x16_t v = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(v)), high = vmovl_u8(vget_high_u8(v));
+    return {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))), vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))),
+             vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))), vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
+}
+// v >> n, of lanes that aren't negative.
+template <int n>
+inline I i_shift(I v) { SOLVENT_EACH(I, vshrq_n_s32(v.part[i], n)); }
+// Lane i of the table at the low 4 bits of index's lane i.
+inline F f_pick(F table, I index) {
+    float from[16], to[16];
+    int32_t at[16];
+    f_store(from, table);
+    i_store(at, index);
+    for (int i = 0; i < 16; ++i) to[i] = from[at[i] & 15];
+    return f_load(to);
+}
+
 inline int8x16_t four_bytes(const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

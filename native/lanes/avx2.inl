@@ -94,6 +94,76 @@ inline I i_byte(B v, int i) {
     const __m256i low = _mm256_set1_epi32(255);
     return {_mm256_and_si256(_mm256_srl_epi32(v.a, by), low), _mm256_and_si256(_mm256_srl_epi32(v.b, by), low)};
 }
+// Each byte's bits where mask has ones, from x; the rest from y.
+inline B b_select(B x, B y, int mask) {
+    const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
+    return {_mm256_or_si256(_mm256_and_si256(m, x.a), _mm256_andnot_si256(m, y.a)),
+            _mm256_or_si256(_mm256_and_si256(m, x.b), _mm256_andnot_si256(m, y.b))};
+}
+template <int n>
+inline B b_shift_up(B x) {
+    return {_mm256_slli_epi16(x.a, n), _mm256_slli_epi16(x.b, n)};
+}
+inline __m256i turn_bytes(__m256i v) { return _mm256_or_si256(_mm256_slli_epi32(v, 8), _mm256_srli_epi32(v, 24)); }
+// Byte i of a lane from byte i − 1, byte 0 from byte 3.
+inline B b_turn_bytes(B x) { return {turn_bytes(x.a), turn_bytes(x.b)}; }
+// Lane i from lane i − 1, lane 0 from lane 15.
+inline B b_turn_lanes(B x) {
+    const __m256i down = _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6);
+    const __m256i a = _mm256_permutevar8x32_epi32(x.a, down), b = _mm256_permutevar8x32_epi32(x.b, down);
+    return {_mm256_blend_epi32(a, b, 1), _mm256_blend_epi32(b, a, 1)};
+}
+
+// 64 bytes, looked up by the low 6 bits of each byte.
+struct Table {
+    __m256i part[4];
+    explicit Table(const uint8_t* p) {
+        for (int i = 0; i < 4; ++i) part[i] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * i)));
+    }
+    __m256i half(__m256i index) const {
+        const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
+        const __m256i bit4 = _mm256_slli_epi16(index, 3), bit5 = _mm256_slli_epi16(index, 2);  // to the sign, for blendv
+        const __m256i first = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[0], low), _mm256_shuffle_epi8(part[1], low), bit4);
+        const __m256i second = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[2], low), _mm256_shuffle_epi8(part[3], low), bit4);
+        return _mm256_blendv_epi8(first, second, bit5);
+    }
+    B at(B index) const { return {half(index.a), half(index.b)}; }
+};
+
+template <int n>
+inline __m256 swap(__m256 v) {
+    if constexpr (n == 1) return _mm256_permute_ps(v, 0xB1);
+    else if constexpr (n == 2) return _mm256_permute_ps(v, 0x4E);
+    else return _mm256_permute2f128_ps(v, v, 1);
+}
+// Lane i from lane i ^ n.
+template <int n>
+inline F f_swap(F x) {
+    if constexpr (n == 8) return {x.b, x.a};
+    else return {swap<n>(x.a), swap<n>(x.b)};
+}
+inline I i_bits(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+inline F f_bits(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+inline I i_and(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+inline I i_or(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline I i_min(I x, I y) { return {_mm256_min_epi32(x.a, y.a), _mm256_min_epi32(x.b, y.b)}; }
+// 16 unsigned bytes.
+inline I i_load_bytes(const uint8_t* p) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
+}
+// v >> n, of lanes that aren't negative.
+template <int n>
+inline I i_shift(I x) {
+    return {_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
+}
+inline __m256 pick(F table, __m256i index) {
+    const __m256 low = _mm256_permutevar8x32_ps(table.a, index), high = _mm256_permutevar8x32_ps(table.b, index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+// Lane i of the table at the low 4 bits of index's lane i.
+inline F f_pick(F table, I index) { return {pick(table, index.a), pick(table, index.b)}; }
+
 inline __m256i four_bytes(const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

@@ -70,6 +70,63 @@ inline I i_byte(B v, int i) {
     return _mm512_and_si512(_mm512_srl_epi32(v, _mm_cvtsi32_si128(8 * i)), _mm512_set1_epi32(255));
 }
 
+// Each byte's low bits where mask has ones, from a; the rest from b.
+inline B b_select(B a, B b, int mask) {
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(mask)), a, b, 0xCA);
+}
+template <int n>
+inline B b_shift_up(B a) {
+    return _mm512_slli_epi16(a, n);
+}
+// Byte i of a lane from byte i − 1, byte 0 from byte 3.
+inline B b_turn_bytes(B v) { return _mm512_rol_epi32(v, 8); }
+// Lane i from lane i − 1, lane 0 from lane 15.
+inline B b_turn_lanes(B v) { return _mm512_alignr_epi32(v, v, 15); }
+
+// 64 bytes, looked up by the low 6 bits of each byte.
+struct Table {
+#if defined(__AVX512VBMI__)
+    __m512i all;
+    explicit Table(const uint8_t* p) : all(_mm512_loadu_si512(p)) {}
+    B at(B index) const { return _mm512_permutexvar_epi8(index, all); }
+#else
+    __m512i part[4];
+    explicit Table(const uint8_t* p) {
+        for (int i = 0; i < 4; ++i) part[i] = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * i)));
+    }
+    B at(B index) const {
+        const __m512i low = _mm512_and_si512(index, _mm512_set1_epi8(15));
+        const __mmask64 bit4 = _mm512_test_epi8_mask(index, _mm512_set1_epi8(16)), bit5 = _mm512_test_epi8_mask(index, _mm512_set1_epi8(32));
+        const __m512i first = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(part[0], low), bit4, part[1], low);
+        const __m512i second = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(part[2], low), bit4, part[3], low);
+        return _mm512_mask_blend_epi8(bit5, first, second);
+    }
+#endif
+};
+
+// Lane i from lane i ^ n.
+template <int n>
+inline F f_swap(F v) {
+    if constexpr (n == 1) return _mm512_permute_ps(v, 0xB1);
+    else if constexpr (n == 2) return _mm512_permute_ps(v, 0x4E);
+    else if constexpr (n == 4) return _mm512_shuffle_f32x4(v, v, 0xB1);
+    else return _mm512_shuffle_f32x4(v, v, 0x4E);
+}
+inline I i_bits(F v) { return _mm512_castps_si512(v); }
+inline F f_bits(I v) { return _mm512_castsi512_ps(v); }
+inline I i_and(I a, I b) { return _mm512_and_si512(a, b); }
+inline I i_or(I a, I b) { return _mm512_or_si512(a, b); }
+inline I i_min(I a, I b) { return _mm512_min_epi32(a, b); }
+// 16 unsigned bytes.
+inline I i_load_bytes(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+// v >> n, of lanes that aren't negative.
+template <int n>
+inline I i_shift(I v) {
+    return _mm512_srli_epi32(v, n);
+}
+// Lane i of the table at the low 4 bits of index's lane i.
+inline F f_pick(F table, I index) { return _mm512_permutexvar_ps(index, table); }
+
 #define SOLVENT_OWN_REDUCTIONS
 // ((l0+l8)+(l4+l12))+… : halves are added to each other.
 inline float f_sum(F v) {

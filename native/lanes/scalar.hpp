@@ -121,6 +121,63 @@ inline I dot_u8(I acc, B w, const int8_t* x) {
 // The same where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
 
+// Each byte's bits where mask has ones, from a; the rest from b.
+inline B b_select(B a, B b, int mask) {
+    for (int i = 0; i < 64; ++i) a.byte[i] = static_cast<uint8_t>((a.byte[i] & mask) | (b.byte[i] & ~mask));
+    return a;
+}
+template <int n>
+inline B b_shift_up(B a) {
+    for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte << n);
+    return a;
+}
+// Byte i of a lane from byte i − 1, byte 0 from byte 3.
+inline B b_turn_bytes(B v) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.byte[i] = v.byte[(i & ~3) + ((i + 3) & 3)];
+    return r;
+}
+// Lane i from lane i − 1, lane 0 from lane 15.
+inline B b_turn_lanes(B v) {
+    B r;
+    for (int i = 0; i < 64; ++i) r.byte[i] = v.byte[(i + 60) & 63];
+    return r;
+}
+
+// 64 bytes, looked up by the low 6 bits of each byte.
+struct Table {
+    uint8_t all[64];
+    explicit Table(const uint8_t* p) { std::memcpy(all, p, 64); }
+    B at(B index) const {
+        for (auto& byte : index.byte) byte = all[byte & 63];
+        return index;
+    }
+};
+
+// Lane i from lane i ^ n.
+template <int n>
+inline F f_swap(F v) { SOLVENT_EACH(F, v.lane[i ^ n]); }
+inline I i_bits(F v) {
+    I r;
+    std::memcpy(r.lane, v.lane, sizeof r.lane);
+    return r;
+}
+inline F f_bits(I v) {
+    F r;
+    std::memcpy(r.lane, v.lane, sizeof r.lane);
+    return r;
+}
+inline I i_and(I a, I b) { SOLVENT_EACH(I, a.lane[i] & b.lane[i]); }
+inline I i_or(I a, I b) { SOLVENT_EACH(I, a.lane[i] | b.lane[i]); }
+inline I i_min(I a, I b) { SOLVENT_EACH(I, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+// 16 unsigned bytes.
+inline I i_load_bytes(const uint8_t* p) { SOLVENT_EACH(I, p[i]); }
+// v >> n, of lanes that aren't negative.
+template <int n>
+inline I i_shift(I v) { SOLVENT_EACH(I, v.lane[i] >> n); }
+// Lane i of the table at the low 4 bits of index's lane i.
+inline F f_pick(F table, I index) { SOLVENT_EACH(F, table.lane[index.lane[i] & 15]); }
+
 #undef SOLVENT_EACH
 
 }}  // namespace solvent::(anonymous)

@@ -274,8 +274,9 @@ void screens(Random& random) {
 void attention(Random& random) {
     for (const int head_size : {16, 64, 72})
         for (int n_rows = 1; n_rows <= kMaxQueries; ++n_rows) {
-            const int most_keys = 600, blocks = (most_keys + 15) / 16;
+            const int most_keys = 600;
             const size_t v_stride = static_cast<size_t>((head_size + 15) / 16 * 16);
+            const int chunks = (most_keys + kKeyChunk - 1) / kKeyChunk, blocks = chunks * kKeyChunk / 16;
             std::vector<uint16_t> k(static_cast<size_t>(blocks * 16 * head_size)), v(static_cast<size_t>(blocks) * 16 * v_stride);
             for (uint16_t& half : k) half = float_to_half(random.number());
             for (uint16_t& half : v) half = float_to_half(random.number());
@@ -283,14 +284,97 @@ void attention(Random& random) {
             std::vector<float> out(static_cast<size_t>(n_rows) * v_stride), max(kMaxQueries, -__builtin_inff()), total(kMaxQueries), scores(kMaxQueries * kKeyChunk);
             std::vector<int32_t> n_keys;
             for (int r = 0; r < n_rows; ++r) n_keys.push_back(most_keys - 40 * (n_rows - 1 - r) - random.below(30));
-            Attending a = {q.data(), static_cast<size_t>(head_size), n_rows, n_keys.data(), out.data(), v_stride, max.data(), total.data(), scores.data()};
-            const CacheView cache = {k.data(), v.data(), head_size, static_cast<int32_t>(v_stride)};
-            for (int begin = 0; begin < n_keys.back(); begin += kKeyChunk)
-                kernels.attend(cache, begin, std::min(begin + kKeyChunk, n_keys.back()), a);
+            Attending a = {q.data(), static_cast<size_t>(head_size), n_rows, n_keys.data(), out.data(), v_stride, max.data(), total.data(), scores.data(), nullptr, nullptr, nullptr, nullptr};
+            const int all_keys = n_keys.back();
+            for (int begin = 0; begin < all_keys; begin += kKeyChunk) {
+                CacheView cache{};
+                cache.k = cache.next_k = reinterpret_cast<const uint8_t*>(&k[static_cast<size_t>(begin * head_size)]);
+                cache.v = reinterpret_cast<const uint8_t*>(&v[static_cast<size_t>(begin) * v_stride]);
+                cache.head_size = head_size;
+                cache.v_stride = static_cast<int32_t>(v_stride);
+                kernels.attend(cache, std::min(kKeyChunk, all_keys - begin), a);
+                for (int32_t& keys : n_keys) keys -= kKeyChunk;
+            }
             print("attend out", head_size, out);
             print("attend max", head_size, max);
             print("attend total", head_size, total);
         }
+}
+
+CodeBook random_book(Random& random, int bits, bool trellis) {
+    CodeBook book{};
+    book.bits = bits;
+    book.trellis = trellis;
+    book.unit = 0.03125f;
+    const int shift = trellis ? 0 : kWindow - std::min(bits, kWindow);
+    for (int i = 0; i < 64; ++i) book.table[i] = i >> shift << shift == i ? static_cast<uint8_t>(1 + random.below(255)) : book.table[i - 1];
+    for (int i = 0; i < 64; ++i) book.value[i] = static_cast<float>(book.table[i] - 128) * book.unit;
+    for (uint8_t& code : book.nearest) code = static_cast<uint8_t>(random.below(1 << std::min(bits, kWindow)));
+    return book;
+}
+
+void codes(Random& random) {
+    const uint8_t tiles[16] = {0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4};
+    for (const int head_size : {64, 128, 256})
+        for (const int bits : {1, 2, 3, 4, 5, 6, 8})
+            for (int n_rows = 1; n_rows <= kMaxQueries; ++n_rows) {
+                const CodeBook book = random_book(random, bits, bits > 1 && bits < 6 && n_rows % 2);
+                const size_t block = static_cast<size_t>(head_size * bits * 2);
+                std::vector<uint8_t> k(block * 16 + 256), v(block * 16 + 256);
+                for (uint8_t& byte : k) byte = static_cast<uint8_t>(random.next());
+                for (uint8_t& byte : v) byte = static_cast<uint8_t>(random.next());
+                std::vector<uint16_t> centres(static_cast<size_t>(kMaxTiles * head_size));
+                for (uint16_t& half : centres) half = float_to_half(random.number());
+                const std::vector<float> q = random.numbers(n_rows * head_size);
+                std::vector<int8_t> q_codes(q.size());
+                std::vector<float> q_unit(kMaxQueries), out(q.size()), max(kMaxQueries, -__builtin_inff()), total(kMaxQueries), scores(kMaxQueries * kKeyChunk), centre_scores(kMaxQueries * kMaxTiles);
+                std::vector<int32_t> q_sum(kMaxQueries), n_keys;
+                for (int r = 0; r < n_rows; ++r) {
+                    const size_t at = static_cast<size_t>(r * head_size);
+                    kernels.quantise_query(&q[at], head_size, &q_codes[at], &q_unit[static_cast<size_t>(r)], &q_sum[static_cast<size_t>(r)]);
+                    n_keys.push_back(210 - 20 * (n_rows - 1 - r) - random.below(15));
+                }
+                Attending a = {q.data(), static_cast<size_t>(head_size), n_rows, n_keys.data(), out.data(), static_cast<size_t>(head_size), max.data(), total.data(), scores.data(), q_codes.data(), q_unit.data(), q_sum.data(), centre_scores.data()};
+                CacheView cache{};
+                cache.k = cache.next_k = k.data();
+                cache.v = v.data();
+                cache.head_size = head_size;
+                cache.key_book = cache.value_book = &book;
+                cache.key_block_bytes = cache.value_block_bytes = block;
+                cache.k_scales = k.data() + 16 * block;
+                cache.v_scales = v.data() + 16 * block;
+                for (int tile = 0; tile < 2; ++tile) cache.k_base[tile] = cache.v_base[tile] = 1.59343534e-05f;
+                cache.centres = n_rows % 3 ? centres.data() : nullptr;
+                cache.tile_of_block = tiles;
+                kernels.attend(cache, n_keys.back(), a);
+                print("codes out", head_size, out);
+                print("codes max", bits, max);
+                print("codes total", n_rows, total);
+                print("query", head_size, q_codes);
+            }
+}
+
+void encodes(Random& random) {
+    for (const int head_size : {64, 80, 128, 256}) {
+        std::vector<float> signs, x = random.numbers(head_size), y(x.size());
+        for (int i = 0; i < head_size; ++i) signs.push_back(random.below(2) ? 1.0f : -1.0f);
+        kernels.turn(x.data(), signs.data(), head_size, y.data());
+        print("turn", head_size, y);
+        kernels.turn_back(y.data(), signs.data(), head_size, x.data());
+        print("turn_back", head_size, x);
+        if (head_size == 80) continue;
+        for (const int bits : {1, 2, 3, 4, 5, 6, 8})
+            for (int trellis = 0; trellis <= (bits > 1 && bits < 6); ++trellis)
+                for (int special = 0; special < 3; ++special) {
+                    const CodeBook book = random_book(random, bits, trellis);
+                    std::vector<float> z = special == 1 ? std::vector<float>(static_cast<size_t>(head_size)) : random.numbers(head_size), found(3);
+                    if (special == 2) z[3] = __builtin_inff();
+                    std::vector<uint8_t> own(z.size());
+                    kernels.encode(book, z.data(), head_size, own.data(), found.data());
+                    print("encode", bits, own);
+                    print("encode found", trellis, found);
+                }
+    }
 }
 
 }  // namespace
@@ -311,5 +395,7 @@ int main(int argc, char** argv) {
     vectors(random);
     screens(random);
     attention(random);
+    codes(random);
+    encodes(random);
     return 0;
 }

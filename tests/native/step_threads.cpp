@@ -79,6 +79,29 @@ void fill(Model& m, const DecoderConfig& c, const Kernels& kernels, int n_thread
     if (c.width % 32 == 0) d.screen = make_screen(d.head->file, n_threads, d.screen_residual, d.screen_length);
 }
 
+// Half floats, or codes of every number of bits where heads have a size for them.
+std::shared_ptr<const CacheFormat> format_for(const DecoderConfig& c) {
+    auto format = std::make_shared<CacheFormat>();
+    for (int i = 0; i < c.n_layers; ++i) format->layers.push_back({-1, -1});
+    if (c.head_size != 64) return format;
+    for (const int bits : {1, 2, 3, 4, 5, 6, 8}) {
+        CodeBook book{};
+        book.bits = bits;
+        book.trellis = bits > 1 && bits < 6 && below(2);
+        book.unit = 3.0f / 127.0f;
+        for (int i = 0; i < 64; ++i) {
+            book.table[i] = static_cast<uint8_t>(128 + (i * 2 - 63) * 2);
+            book.value[i] = static_cast<float>(book.table[i] - 128) * book.unit;
+        }
+        for (int i = 0; i < 256; ++i) book.nearest[i] = static_cast<uint8_t>(i >> (8 - std::min(bits, kWindow)));
+        format->books.push_back(book);
+    }
+    for (auto& kept : format->layers) kept = {below(8) - 1, below(8) - 1};
+    for (int i = 0; i < c.head_size; ++i) format->signs.push_back(below(2) ? 1.0f : -1.0f);
+    format->centred = below(3) > 0;
+    return format;
+}
+
 // Everything that the model is asked, and all the logits that it gave.
 std::vector<float> answers(Decoder& d, uint64_t seed) {
     state = seed;
@@ -87,21 +110,27 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
     std::vector<float> all;
     std::vector<std::unique_ptr<Sequence>> sequences;
     const int n_sequences = 1 + below(7);
-    for (int i = 0; i < n_sequences; ++i) sequences.push_back(std::make_unique<Sequence>(CacheShape{c.n_layers, c.n_kv_heads, c.head_size, c.context}));
+    for (int i = 0; i < n_sequences; ++i) sequences.push_back(std::make_unique<Sequence>(CacheShape{c.n_layers, c.n_kv_heads, c.head_size, c.context}, format_for(c)));
     for (int turn = 0; turn < 12; ++turn) {
         std::vector<Slot> slots;
         if (turn % 3 == 0) {
             Sequence& s = *sequences[static_cast<size_t>(below(n_sequences))];
             const int n = std::min(1 + below(40), s.context() - s.n_tokens);
+            s.reserve(s.n_tokens + n);
             for (int i = 0; i < n; ++i) slots.push_back({&s, below(c.n_vocab), s.n_tokens + i, below(2) == 0});
             s.n_tokens += n;
         } else if (turn % 3 == 1) {
+            for (auto& s : sequences) s->reserve(std::min(s->n_tokens + 1, s->context()));
             for (auto& s : sequences)
                 if (s->n_tokens < s->context()) slots.push_back({s.get(), below(c.n_vocab), s->n_tokens++, true});
         } else {
             Sequence& s = *sequences[0];
+            s.reserve(std::min(s.n_tokens + 1, s.context()));
             if (s.n_tokens < s.context()) all.push_back(static_cast<float>(d.greedy({&s, below(c.n_vocab), s.n_tokens++, true})));
-            s.n_tokens -= below(s.n_tokens + 1);
+            // Another that shares what stays takes its place.
+            s.truncate(s.n_tokens - below(s.n_tokens + 1));
+            sequences.push_back(std::make_unique<Sequence>(s));
+            std::swap(sequences[0], sequences.back());
         }
         if (slots.empty()) continue;
         size_t n_logits = 0;
@@ -125,7 +154,7 @@ int main(int argc, char** argv) {
             DecoderConfig c{};
             c.n_kv_heads = 1 + below(3), c.n_heads = c.n_kv_heads * (1 + below(4)), c.head_size = 2 * (1 + below(12));
             // q8_0 has blocks of 32: heads together must fill them.
-            if (i % 3 == 1) c.head_size = 32;
+            if (i % 3 == 1) c.head_size = i % 2 ? 64 : 32;
             c.width = 32 * (1 + below(3)) + (i % 3 == 2 && i % 2 == 0 ? 8 : 0), c.ff_width = i % 3 == 1 ? 64 : 4 * (1 + below(30));
             if (i % 3 == 2) c.head_size = 4 * (1 + below(6));
             c.n_layers = 1 + below(2), c.n_vocab = 4 * (1 + below(80)), c.context = 1 + below(700);

@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 KERNELS: dict[str, tuple[str, ...]] = {"scalar": (), "avx2": AVX2, "avx512_vnni": AVX512_VNNI}
-STEP = ("attention", "file_rows", "head", "matrix", "pool", "step")
+STEP = ("attention", "codes", "file_rows", "head", "matrix", "pool", "sequence", "step")
 MEMORY, THREADS = "address,undefined", "thread"
 
 
@@ -84,7 +84,7 @@ FAULTS = [
         "feed_forward(thread, l);\n        meet();",
         "feed_forward(thread, l);",
     ),
-    ("step_threads", THREADS, "native/attention.cpp", "layer, s, h);\n        team_.barrier();", "layer, s, h);"),
+    ("step_threads", THREADS, "native/attention.cpp", "store_all(thread, layer);\n        team_.barrier();", "store_all(thread, layer);"),
 ]
 
 

@@ -22,6 +22,8 @@ from solvent.machine import native
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
 from solvent.machine.engine.model_file import ModelFile, Tensor
 from solvent.machine.engine.quants import dequantise
+from solvent.machine.turboquant.cache_format import CacheFormat, parse
+from solvent.machine.turboquant.native_cache import native_format
 
 if TYPE_CHECKING:
     from solvent.machine import _native
@@ -38,9 +40,10 @@ MIN_SCREENED_ROWS = 4096
 class Sequence:
     """The tokens that a model has seen in one text: their keys and values, up to `context` tokens."""
 
-    def __init__(self, model: Model, native_sequence: _native.Sequence) -> None:
+    def __init__(self, model: Model, native_sequence: _native.Sequence, cache: CacheFormat) -> None:
         self.model = model
         self.native = native_sequence
+        self.cache = cache
 
     @property
     def n_tokens(self) -> int:
@@ -51,6 +54,15 @@ class Sequence:
     def context(self) -> int:
         """Tokens that fit."""
         return self.native.context
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that keys and values take, everything counted; what other sequences share with it too."""
+        return int(self.native.n_bytes)
+
+    def fork(self) -> Sequence:
+        """Another sequence with the same tokens. Full chunks of 256 tokens are shared, the last is copied."""
+        return Sequence(self.model, self.native.fork(), self.cache)
 
     def truncate(self, n_tokens: int) -> None:
         """Forgets all but the first n_tokens.   Raises: EngineError (more than there are)"""
@@ -96,14 +108,17 @@ class Model:
         screened = head == "screened" and head_tensor.type in SCREENED_TYPES and config.n_vocab >= MIN_SCREENED_ROWS
         self.native.set_ends(ends, _rope_frequency(config, file), screened and config.width % 32 == 0)
 
-    def new_sequence(self, context: int | None = None) -> Sequence:
-        """An empty sequence; context: tokens that it may hold, None for the model's own.
+    def new_sequence(self, context: int | None = None, cache: CacheFormat | str = "f16") -> Sequence:
+        """An empty sequence; context: tokens that it may hold, None for the model's own.   cache: what keys and
+        values are kept as, a format or its name (f16, tq4, tq4-3, …).
 
-        Raises: EngineError (more than the model was made for)"""
+        Raises: EngineError (more than the model was made for; a cache format that isn't, or not for this model)"""
         context = self.config.context if context is None else context
         if not 0 < context <= self.config.context:
             raise EngineError("context", str(context), f"1 to {self.config.context}, the model's")
-        return Sequence(self, self.native.new_sequence(context))
+        format = parse(cache) if isinstance(cache, str) else cache
+        made = native_format(format, self.config.n_layers, self.config.head_size)
+        return Sequence(self, self.native.new_sequence(context, made), format)
 
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:
         """Appends tokens and gives logits: (n_vocab,) of the last, (T, n_vocab) of all, or (0, n_vocab).

@@ -1,0 +1,30 @@
+// Codes of one vector in the bytes of a block of 16 tokens, and back. The layout: docs/reference/turboquant-format.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace solvent {
+
+struct CodeBook;
+
+// Whether a head of n elements can be kept as codes: multiples of 32 whose values fill lanes in fours.
+constexpr bool packs(int n) { return n == 64 || n % 128 == 0; }
+
+void pack_key(const uint8_t* codes, int n, int bits, int t, uint8_t* block);
+void pack_value(const uint8_t* codes, int n, int bits, int t, uint8_t* block);
+void unpack_key(const uint8_t* block, int n, int bits, int t, uint8_t* codes);
+void unpack_value(const uint8_t* block, int n, int bits, int t, uint8_t* codes);
+// What the codes of a vector stand for, of unit variance.
+void values_of(const CodeBook& book, const uint8_t* codes, int n, float* values);
+
+// A scale as a byte: 2^(exponent + (code − 255)/16), 0 of code 0.
+constexpr int kNoExponent = -128;
+float scale_of(uint8_t code, int exponent);
+// 2^(exponent − 255/16)
+float scale_base(int exponent);
+// The code of token t's scale. Where it is more than the exponent allows, the exponent grows and the codes of the tile's
+// earlier tokens, from `first` on, shrink. first_exponent: where the sequence has none yet.
+void store_scale(float scale, uint8_t* codes, int first, int t, int8_t* exponent);
+
+}  // namespace solvent

@@ -1,0 +1,172 @@
+#include "sequence.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "codes.hpp"
+#include "half.hpp"
+
+namespace solvent {
+
+namespace {
+
+constexpr int kBlocks = kKeyChunk / 16;
+constexpr size_t kExponents = 4;  // of a head in a chunk
+
+// The centre of each block of 16 tokens: in the first chunk tiles grow.
+constexpr uint8_t kFirstTiles[kBlocks] = {0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4};
+constexpr uint8_t kLaterTiles[kBlocks] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+
+size_t up_64(size_t n) { return (n + 63) / 64 * 64; }
+
+HeadPlan plan_of(const CacheShape& shape, const CacheFormat& format, int layer, bool first) {
+    const size_t n = static_cast<size_t>(shape.head_size);
+    const CodeBook *key = format.key_book(layer), *value = format.value_book(layer);
+    HeadPlan plan{};
+    plan.key_block = key ? n * static_cast<size_t>(key->bits) * 2 : n * 32;
+    plan.value_block = value ? n * static_cast<size_t>(value->bits) * 2 : (n + 15) / 16 * 16 * 32;
+    plan.k_scales = plan.key_block * kBlocks;
+    plan.v = plan.k_scales + (key ? kKeyChunk : 0);
+    plan.centres = plan.v + plan.value_block * kBlocks + (value ? kKeyChunk : 0);
+    plan.bytes = up_64(plan.centres + (key && format.centred ? (first ? kMaxTiles : 2) * n * 2 : 0));
+    return plan;
+}
+
+}  // namespace
+
+Sequence::Sequence(const CacheShape& shape, std::shared_ptr<const CacheFormat> format) : shape_(shape), format_(std::move(format)) {
+    for (int later = 0; later < 2; ++later) {
+        size_t at = up_64(kExponents * static_cast<size_t>(shape.n_layers * shape.n_kv_heads));
+        for (int layer = 0; layer < shape.n_layers; ++layer) {
+            plans_[later].push_back(plan_of(shape, *format_, layer, later == 0));
+            layer_at_[later].push_back(at);
+            at += plans_[later].back().bytes * static_cast<size_t>(shape.n_kv_heads);
+        }
+        bytes_[later] = at;
+    }
+}
+
+void Sequence::reserve(int end) {
+    const int last = (end + kKeyChunk - 1) / kKeyChunk;
+    const int own = n_tokens / kKeyChunk;
+    if (own < n_chunks() && is_shared(own)) {
+        auto copy = std::make_shared<Pages>(chunk_bytes(own), false);
+        std::memcpy(copy->data(), chunk_data(own), chunk_bytes(own));
+        chunks_[static_cast<size_t>(own)] = std::move(copy);
+    }
+    while (n_chunks() < last) {
+        chunks_.push_back(std::make_shared<Pages>(chunk_bytes(n_chunks()), false));
+    }
+}
+
+void Sequence::truncate(int n) {
+    n_tokens = n;
+    chunks_.resize(static_cast<size_t>((n + kKeyChunk - 1) / kKeyChunk));
+}
+
+Sequence::Place Sequence::place(int layer, int head, int chunk) const {
+    const int later = chunk > 0;
+    const HeadPlan& plan = plans_[later][static_cast<size_t>(layer)];
+    uint8_t* data = chunk_data(chunk);
+    auto* exponents = reinterpret_cast<int8_t*>(data) + kExponents * static_cast<size_t>(layer * shape_.n_kv_heads + head);
+    return {data + layer_at_[later][static_cast<size_t>(layer)] + plan.bytes * static_cast<size_t>(head), exponents, &plan};
+}
+
+CacheView Sequence::view(int layer, int head, int chunk) const {
+    const Place p = place(layer, head, chunk);
+    CacheView view{};
+    view.k = p.head;
+    view.v = p.head + p.plan->v;
+    view.next_k = chunk + 1 < n_chunks() ? place(layer, head, chunk + 1).head : p.head;
+    view.head_size = shape_.head_size;
+    view.v_stride = (shape_.head_size + 15) / 16 * 16;
+    view.key_book = format_->key_book(layer);
+    view.value_book = format_->value_book(layer);
+    view.key_block_bytes = p.plan->key_block;
+    view.value_block_bytes = p.plan->value_block;
+    view.k_scales = p.head + p.plan->k_scales;
+    view.v_scales = view.v + p.plan->value_block * kBlocks;
+    view.tile_of_block = chunk ? kLaterTiles : kFirstTiles;
+    if (!view.key_book && !view.value_book) return view;
+    for (int tile = 0; tile < 2; ++tile) {
+        view.k_base[tile] = scale_base(p.exponents[tile]);
+        view.v_base[tile] = scale_base(p.exponents[2 + tile]);
+    }
+    if (view.key_book && format_->centred) view.centres = reinterpret_cast<const uint16_t*>(p.head + p.plan->centres);
+    return view;
+}
+
+void Sequence::store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch) {
+    const int n = shape_.head_size, chunk = t / kKeyChunk, in_chunk = t % kKeyChunk;
+    const Place p = place(layer, head, chunk);
+    const CodeBook* book = format_->key_book(layer);
+    if (!book) {
+        auto* to = reinterpret_cast<uint16_t*>(p.head + static_cast<size_t>(in_chunk / 16) * p.plan->key_block);
+        return kernels.store_half(key, n, to + in_chunk % 16, 16);
+    }
+    kernels.turn(key, format_->signs.data(), n, scratch);
+    if (format_->centred) {
+        const int block = in_chunk / 16, tile = (chunk ? kLaterTiles : kFirstTiles)[block];
+        auto* centre = reinterpret_cast<uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tile) * static_cast<size_t>(n);
+        const bool begins = in_chunk % 16 == 0 && (block == 0 || (chunk ? kLaterTiles : kFirstTiles)[block - 1] != tile);
+        if (begins) set_centre(layer, head, t, scratch, centre);
+        for (int i = 0; i < n; ++i) scratch[i] -= half_to_float(centre[i]);
+    }
+    store_codes(*book, p, false, in_chunk, scratch, kernels);
+}
+
+void Sequence::store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch) {
+    const int n = shape_.head_size, in_chunk = t % kKeyChunk;
+    const Place p = place(layer, head, t / kKeyChunk);
+    const CodeBook* book = format_->value_book(layer);
+    if (!book) {
+        auto* to = reinterpret_cast<uint16_t*>(p.head + p.plan->v);
+        return kernels.store_half(value, n, to + static_cast<size_t>(in_chunk) * static_cast<size_t>((n + 15) / 16 * 16), 1);
+    }
+    kernels.turn(value, format_->signs.data(), n, scratch);
+    store_codes(*book, p, true, in_chunk, scratch, kernels);
+}
+
+// The first key is the first tile's centre; another tile's is the mean of what the tile before it holds, as its codes
+// tell: so the bytes alone decide what follows them. The first key isn't taken into a mean: it often is like no other.
+void Sequence::set_centre(int layer, int head, int t, const float* turned, uint16_t* centre) {
+    const int n = shape_.head_size;
+    if (t == 0) {
+        for (int i = 0; i < n; ++i) centre[i] = float_to_half(turned[i]);
+        return;
+    }
+    const int begin = t <= 16 ? 1 : t <= kTileKeys ? t / 2 : t - kTileKeys;
+    const CodeBook& book = *format_->key_book(layer);
+    const CacheView before = view(layer, head, (t - 1) / kKeyChunk);
+    const Place p = place(layer, head, (t - 1) / kKeyChunk);
+    float sum[kLongestHead] = {}, values[kLongestHead];
+    uint8_t codes[kLongestHead];
+    for (int i = begin; i < t; ++i) {
+        const int at = i % kKeyChunk;
+        unpack_key(before.k + static_cast<size_t>(at / 16) * before.key_block_bytes, n, book.bits, at % 16, codes);
+        values_of(book, codes, n, values);
+        const float scale = scale_of(before.k_scales[at], p.exponents[at / kTileKeys]);
+        for (int j = 0; j < n; ++j) sum[j] += scale * values[j];
+    }
+    const int tile = before.tile_of_block[(t - 1) % kKeyChunk / 16];
+    const uint16_t* old = before.centres + static_cast<size_t>(tile) * static_cast<size_t>(n);
+    for (int j = 0; j < n; ++j) centre[j] = float_to_half(half_to_float(old[j]) + sum[j] / static_cast<float>(t - begin));
+}
+
+void Sequence::store_codes(const CodeBook& book, const Place& p, bool value, int t, const float* x, const Kernels& kernels) {
+    const int n = shape_.head_size, tile = t / kTileKeys;
+    uint8_t codes[kLongestHead];
+    float found[3];
+    kernels.encode(book, x, n, codes, found);
+    if (!std::isfinite(found[2])) not_finite_->store(true, std::memory_order_relaxed);
+    uint8_t* block = p.head + (value ? p.plan->v : 0) + static_cast<size_t>(t / 16) * (value ? p.plan->value_block : p.plan->key_block);
+    (value ? pack_value : pack_key)(codes, n, book.bits, t % 16, block);
+    const float rms = std::sqrt(found[2] / static_cast<float>(n));
+    const float scale = book.least_squares ? rms * found[0] / found[1] : static_cast<float>(n) * rms / found[0];
+    int8_t* exponents = p.exponents + (value ? 2 : 0);
+    if (t % kTileKeys == 0) exponents[tile] = kNoExponent;
+    uint8_t* scales = p.head + (value ? p.plan->v + p.plan->value_block * kBlocks : p.plan->k_scales);
+    store_scale(std::isfinite(scale) ? scale : 0.0f, scales, tile * kTileKeys, t, &exponents[tile]);
+}
+
+}  // namespace solvent

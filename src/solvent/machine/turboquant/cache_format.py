@@ -1,0 +1,104 @@
+"""What a cache keeps keys and values as: f16, or codes of 1 to 8 bits, per layer, by names such as `tq4`.
+
+Names: f16; tqK (K bits for keys and values alike), tqK-V (K bits for keys, V for values), with `s` behind it for
+scalar codes instead of a trellis's: tq4, tq4-3, tq4s. Where a layer differs, the format is built in Python.
+What it doesn't do: encode (native code; reference.py is the plain form), choose bits (picker.py).
+Enter at `parse`, `CacheFormat`. The bytes: docs/reference/turboquant-format.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from solvent.errors import EngineError
+
+F16 = 0
+BITS = (F16, 1, 2, 3, 4, 5, 6, 8)
+TRELLIS_BITS = (2, 3, 4, 5)
+CHUNK_TOK = 256  # tokens that are stored together
+HALF_BITS = 16
+EXPONENT_BITS = 4 * 8  # of a head's scales in a chunk
+NAME = re.compile(r"tq(\d)(?:-(\d|f16))?(s?)|tqf16-(\d)(s?)")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """Bits of keys and values by layer; one pair stands for all layers.
+
+    bits: (keys, values) per layer; 0 is f16.   trellis: codes of 2 to 5 bits are paths through a trellis, a quarter
+    less error at the same bits.   centred: keys are coded less the mean of the tile of tokens before theirs.
+    least_squares: scales that minimise the error instead of keeping products unbiased.
+    Raises: EngineError (bits that don't exist)"""
+
+    bits: tuple[tuple[int, int], ...] = ((F16, F16),)
+    trellis: bool = True
+    centred: bool = True
+    least_squares: bool = False
+
+    def __post_init__(self) -> None:
+        for pair in self.bits:
+            for bits in pair:
+                if bits not in BITS:
+                    raise EngineError("cache format", f"{bits} bits", "1 to 6, 8, or 0 for f16")
+
+    @property
+    def is_f16(self) -> bool:
+        return all(pair == (F16, F16) for pair in self.bits)
+
+    def of_layers(self, n_layers: int) -> CacheFormat:
+        """With a pair for each layer.   Raises: EngineError (pairs for another number of layers)"""
+        if len(self.bits) == 1:
+            return replace(self, bits=self.bits * n_layers)
+        if len(self.bits) != n_layers:
+            raise EngineError("cache format", f"bits for {len(self.bits)} layers", f"{n_layers}, those of the model")
+        return self
+
+    def uses_trellis(self, bits: int) -> bool:
+        return self.trellis and bits in TRELLIS_BITS
+
+    def document(self) -> dict[str, Any]:
+        """What tells this format from others, JSON-ready."""
+        return {
+            "bits": [list(pair) for pair in self.bits],
+            "trellis": self.trellis,
+            "centred": self.centred,
+            "least_squares": self.least_squares,
+        }
+
+
+def parse(name: str) -> CacheFormat:
+    """The format of a name.   Raises: EngineError (no such name)"""
+    if name == "f16":
+        return CacheFormat()
+    found = NAME.fullmatch(name)
+    if not found:
+        raise EngineError(
+            "cache format", repr(name), "f16, or tq with the bits of keys and of values", "write tq4, tq4-3 or tq3s"
+        )
+    if found[4]:
+        return CacheFormat(((F16, int(found[4])),), trellis=not found[5])
+    key = int(found[1])
+    value = key if found[2] is None else F16 if found[2] == "f16" else int(found[2])
+    return CacheFormat(((key, value),), trellis=not found[3])
+
+
+def bits_per_element(format: CacheFormat, head_size: int) -> float:
+    """Bits that one element of a key or value takes in a full chunk, scales and centres counted.
+
+    (Σ over layers of keys' and values' bytes of 256 tokens)·8 / (256·2·D·layers), as native code lays them out."""
+    chunk_bits = [
+        sum(
+            _part_bits(bits, head_size, keys and format.centred) for bits, keys in zip(pair, (True, False), strict=True)
+        )
+        + EXPONENT_BITS
+        for pair in format.bits
+    ]
+    return sum(chunk_bits) / (len(format.bits) * CHUNK_TOK * 2 * head_size)
+
+
+def _part_bits(bits: int, head_size: int, centred: bool) -> int:
+    if bits == F16:
+        return CHUNK_TOK * head_size * HALF_BITS
+    return CHUNK_TOK * (head_size * bits + 8) + (2 * head_size * HALF_BITS if centred else 0)
