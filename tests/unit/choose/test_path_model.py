@@ -98,6 +98,18 @@ def test_a_price_rise_by_hand() -> None:
     assert made.given_up["up"] == pytest.approx(0.25 + 0.75 * 0.5)
 
 
+def test_machines_are_paid_for_where_use_falls() -> None:
+    plan, cap = step("plan", cost={"all": sure(0.4)}, fixed_share=0.75), step("cap", tail=Tail(400.0, sure(0.0)))
+    made = model(plan, cap)
+    used = 30 + 20 + 40 + 40
+    assert made.outcome(("plan",)).compute_usd[0] == pytest.approx(200.0)
+    assert made.outcome(("plan", "cap")).compute_usd[0] == pytest.approx(0.4 * (0.25 * used + 0.75 * 500))
+    # Where more is asked for than today, more of them are needed.
+    drawn = made.outcome(("plan",)).compute_usd
+    assert drawn.min() == pytest.approx(0.4 * (0.25 * made.base[0].min() + 0.75 * 500))
+    assert drawn.max() == pytest.approx(0.4 * made.base[0].max())
+
+
 def test_value_that_is_not_revenue_falls_with_the_outputs() -> None:
     made = model(step("cap", tail=Tail(400.0, sure(0.0))), value_is_revenue=False, customer_value_usd=sure(2000.0))
     assert made.outcome(()).value_usd[0] == pytest.approx(2000.0)

@@ -158,3 +158,13 @@ def test_too_many_sets_are_searched_by_promise_and_it_says_so() -> None:
     found = search(made, steps, terms)
     # 0.97^12 of a half is 0.347: twelve steps are needed, whichever.
     assert not found.exact and found.reached and len(found.order) == 12
+
+
+def test_the_price_of_a_set_by_hand() -> None:
+    a = step("a", cost={"all": sure(0.5)}, quality=sure(0.95), effort_usd=100.0)
+    b = step("b", price_factor=sure(1.25), leave_share=sure(0.1), effort_usd=20.0)
+    made = build(economics(), PARTS, [a, b], TERMS)
+    # Six months of 1,000 dollars: a gives up 5%; b loses 10%, and of what the rest pay a fifth buys nothing new.
+    kept = 0.95 * 0.9 * 0.8
+    assert price_usd(made, {"a": a, "b": b}, frozenset("ab"), TERMS) == pytest.approx(120 + 6 * 1000 * (1 - kept))
+    assert price_usd(made, {"a": a, "b": b}, frozenset(), TERMS) == 0

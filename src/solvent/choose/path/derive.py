@@ -38,7 +38,8 @@ def _range(section: str, key: str) -> Range:
     return Range(value, low, high, "assumed", f"assumed: solvent's {_FILE}, [{section}]")
 
 
-def _doing(section: str) -> dict[str, Any]:
+def doing(section: str) -> dict[str, Any]:
+    """What a derived step of this kind takes to do: `effort_usd` and `months`, assumed."""
     return {
         "effort_usd": float(_assumed()[section]["effort_usd"]),
         "months": float(_assumed()[section]["weeks"]) / WEEKS_PER_MONTH,
@@ -60,7 +61,7 @@ def _caching(document: Mapping[str, Any]) -> list[Step]:
     source = "statement: cache_could_save_usd, an upper bound; a real cache saves between none and all of it"
     factor = Range(1 - part.value * bound, 1 - part.high * bound, 1 - part.low * bound, "predicted", source)
     return [Step("prompt-caching", "caching", "Cache prompts' prefixes", source, {"input": factor}, **_kept(),
-                 **_doing("caching"))]  # fmt: skip
+                 **doing("caching"))]  # fmt: skip
 
 
 def _tails(document: Mapping[str, Any], economics: Economics) -> list[Step]:
@@ -86,13 +87,13 @@ def _tails(document: Mapping[str, Any], economics: Economics) -> list[Step]:
         source = f"statement: use by customer; {n_over} of {len(use)} customers use more"
         steps.append(Step(
             f"allowance-{cap:.0f}", "allowance", f"Refuse use beyond {cap:,.0f} {name} per customer {per}", source,
-            tail=Tail(cap, _range("allowance", "leave_share")), one_of="tail", **_kept(), **_doing("allowance"),
+            tail=Tail(cap, _range("allowance", "leave_share")), one_of="tail", **_kept(), **doing("allowance"),
         ))  # fmt: skip
         steps.append(Step(
             f"overage-{cap:.0f}", "overage", f"Charge ${usd:,.4g} for each {one} beyond {cap:,.0f} {per}",
             f"{source}; the price at which one {one} carries itself under the policy",
             tail=Tail(cap, _range("overage", "leave_share"), usd, _range("overage", "paid_share")), one_of="tail",
-            **_kept(), **_doing("overage"),
+            **_kept(), **doing("overage"),
         ))  # fmt: skip
     return steps
 
@@ -107,7 +108,7 @@ def _prices(economics: Economics) -> list[Step]:
         steps.append(Step(
             f"price-{factor:g}", "price", f"Raise every price {100 * (factor - 1):.0f}%", leave.source,
             price_factor=exactly(factor, "assumed", "the step itself"), leave_share=leave, one_of="price", **_kept(),
-            **_doing("price"),
+            **doing("price"),
         ))  # fmt: skip
     return steps
 

@@ -86,6 +86,7 @@ class StepTable(Table):
     divergence_nats: Nats | None = None
     quality_method: Method | None = None
     quality_source: str = Field(default="", max_length=2_000)
+    fixed_share: float = Field(default=0, ge=0, le=1)
     effort_usd: float = Field(default=0, ge=0, le=1e12)
     weeks: float = Field(default=0, ge=0, le=520)
     one_of: str = Field(default="", max_length=60)
@@ -162,8 +163,9 @@ def _step(table: StepTable, file: str) -> Step:
     assert set(cost) <= set(FACTOR_KEYS)
     return Step(
         table.id, table.kind, table.title, source, cost, stated(table.share), stated(table.price_factor),
-        stated(table.leave_share), tail, quality, note, table.effort_usd, table.weeks / WEEKS_PER_MONTH, table.one_of,
-        table.needs, table.date.isoformat() if table.date else None, table.note,
+        stated(table.leave_share), tail, quality, note, table.fixed_share, table.effort_usd,
+        table.weeks / WEEKS_PER_MONTH, table.one_of, table.needs,
+        table.date.isoformat() if table.date else None, table.note,
     )  # fmt: skip
 
 

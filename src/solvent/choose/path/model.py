@@ -68,6 +68,7 @@ class Model:
 
     parts: share of compute by part.   factors: step → part → (D,) factor.   price, stay, quality: step → (D,).
     tails: step → (compute_usd, revenue_usd, outputs) with that step.   given_up: step → share of customer value.
+    fixed: step → share of its cost that doesn't fall below today's demand.
     """
 
     economics: Economics
@@ -79,11 +80,13 @@ class Model:
     quality: Mapping[str, Array]
     tails: Mapping[str, tuple[Array, Array, Array]]
     given_up: Mapping[str, float]
+    fixed: Mapping[str, float]
 
     def outcome(self, ids: Iterable[str]) -> Outcome:
         """The month with these steps.
 
-        compute = Σ part share × Π factors × tail × stay;  revenue = tail × Π price × stay;
+        compute = Σ part share × Π factors × use;  use = tail × stay, its fixed share at least today's;
+        revenue = tail × Π price × stay;
         other = what follows revenue × revenue ÷ today's + the rest;  margin = revenue − other − compute.
         Exactness: no order matters: every effect is a factor, or a sum over customers that one step decides.
         """
@@ -94,7 +97,10 @@ class Model:
         mix = np.zeros(len(compute))
         for part, share in self.parts.items():
             mix += share * _product({i: f[part] for i, f in self.factors.items() if part in f}, ids, len(compute))
-        compute, revenue, outputs = compute * mix * stay, revenue * price * stay, outputs * stay
+        compute, revenue, outputs = compute * stay, revenue * price * stay, outputs * stay
+        # Machines that were bought or rented for today's demand are paid for, also where less is asked of them.
+        fixed = max((self.fixed.get(i, 0.0) for i in ids), default=0.0)
+        compute = mix * ((1 - fixed) * compute + fixed * np.maximum(compute, self.base[0][0]))
         e = self.economics
         assert e.other_cost_usd is not None
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -143,7 +149,8 @@ def build(economics: Economics, parts: Mapping[str, float], steps: Sequence[Step
             hit = hit + (1 - hit) * refused
         kept_point = min(float(quality[step.id][0]), 1.0)
         given_up[step.id] = 1 - kept_point * (1 - min(hit, 1.0))
-    return Model(economics, parts, base, factors, price, stay, quality, tails, given_up)
+    fixed = {step.id: step.fixed_share for step in steps if step.fixed_share}
+    return Model(economics, parts, base, factors, price, stay, quality, tails, given_up, fixed)
 
 
 def cost_parts(document: Mapping[str, Any]) -> dict[str, float] | None:

@@ -43,6 +43,7 @@ class Step:
     cost: factor on the cost of each part (keys of `FACTOR_KEYS`).   share: of the traffic that it acts on.
     price_factor: on every price of the product.   leave_share: of all customers, who leave over it.
     quality: share of today's quality that is kept; None: unknown. A step that leaves the model alone keeps all.
+    fixed_share: of what the cost then is, the part that doesn't fall when use does: machines that are paid for.
     effort_usd, months: what it takes to do.   one_of: of the steps with this name at most one is taken.
     needs: ids of steps that come first.
     """
@@ -58,6 +59,7 @@ class Step:
     tail: Tail | None = None
     quality: Range | None = None
     quality_note: str = ""
+    fixed_share: float = 0.0
     effort_usd: float = 0.0
     months: float = 0.0
     one_of: str = ""
