@@ -39,7 +39,7 @@ def stress_section(view: Page) -> Markup:
     return h(
         "section", {"id": "stress"},
         h("h2", None, "Under stress"),
-        h("p", {"class": "lede"}, stress["line"]),
+        h("p", {"class": "lede"}, stress["line"], f" {stress['plan_line']}" if stress["plan_line"] else None),
         _tornado(stress),
         _scenarios(view, stress),
         _plans(stress),

@@ -34,6 +34,8 @@ def print_stress(document: Document, console: Console) -> None:
     head = Text(visible(base["verdict"].capitalize()), style="bold " + _STYLES.get(base["verdict"], ""))
     _say(Text.assemble(head, (f"  {visible(name)}, under stress", "bold")), console)
     _say(Text(visible(document["line"])), console)
+    if document["plan_line"]:
+        _say(Text(visible(document["plan_line"])), console)
     _scenarios(document, console)
     _plans(document, console)
     _together(document, console)

@@ -106,14 +106,13 @@ def test_rent_that_halves_is_good_for_who_rents_and_bad_for_who_owns() -> None:
     assert own.usd_per_hour is not None and own.usd_per_hour.value == pytest.approx(3.0 + 4_383 / (4 * 8_766))
 
 
-def test_electricity_is_paid_by_the_watt_where_watts_are_stated() -> None:
+def test_electricity_is_paid_by_the_watt_by_owners_and_by_its_share_by_renters() -> None:
     owned = machine("owned", "owned", 3.0, watts=exactly(2_000, "claimed", "t"), usd_per_kwh=0.10)
     metered = machine("metered", watts=exactly(1_000, "claimed", "t"))
     own, meter, flat = changed((owned, metered, machine("flat")), {"power_price": 3.0}, POWER)
     assert own.usd_per_hour and meter.usd_per_hour and flat.usd_per_hour
     assert own.usd_per_hour.value == pytest.approx(3.0 + 2 * 0.20)
-    assert meter.usd_per_hour.value == pytest.approx(2.0 + 1 * 0.20)
-    assert flat.usd_per_hour.value == pytest.approx(2.0 * (1 + 2 * 0.034))
+    assert meter.usd_per_hour.value == flat.usd_per_hour.value == pytest.approx(2.0 * (1 + 2 * 0.034))
 
 
 def test_a_machine_that_does_more_is_asked_for_fewer_hours() -> None:

@@ -53,6 +53,8 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
     results = [alone(model, scenario) for scenario in chosen]
     worst = killer(base, results)
     rows = [_row(model, s, r, base, options.replanner) for s, r in zip(chosen, results, strict=True)]
+    plan = _replan(options.replanner.base(), model, {}) if options.replanner else None
+    plan_killer, plan_line = _plan_line(plan, rows)
     keys = list(dict.fromkeys(key for result in results for key in result.values))
     since = options.since or product.as_of
     found = flips(model, options.signals, since) if options.signals else None
@@ -68,7 +70,9 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
         "policy": {"max_compute_per_value": product.economics.policy_max_compute_per_value},
         "base": _outcome(base),
         "base_figure": figure_id("base", "margin_usd"),
-        "plan": _replan(options.replanner.base(), model, {}) if options.replanner else None,
+        "plan": plan,
+        "plan_line": plan_line,
+        "plan_killer": plan_killer,
         "splits_revenue": product.splits,
         "vendors": [{"vendor": vendor, "share": share} for vendor, share in product.vendors()],
         "electricity": {
@@ -94,7 +98,7 @@ def _row(
 ) -> dict[str, Any]:
     """One scenario: what it moves, what comes of it, and the new plan where it asks for one."""
     vendors = model.product.vendors()
-    plan = replanner.under(scenario, [vendor for vendor, _ in vendors]) if replanner else None
+    plan = _plan_under(replanner, scenario, result, [vendor for vendor, _ in vendors]) if replanner else None
     barred = {vendors[0][0] if name == LARGEST and vendors else name for name in scenario.bars}
     margin, before = result.outcome.margin_usd, base.margin_usd
     capacity = scenario.freezes_capacity or scenario.power_cap_share is not None
@@ -119,6 +123,39 @@ def _row(
         "subscriber_pays_usd": _subscriber(model, result),
         "replan": _replan(plan, model, result.values) if plan else None,
     }
+
+
+def _plan_under(replanner: Replanner, scenario: Scenario, result: Result, vendors: Sequence[str]) -> Replan | None:
+    """The plan under a scenario; that of today where only revenue or the tail moves: the same demand, the same offers.
+
+    What an equal open model would cost stands in the offers themselves, so such a scenario alone makes no plan.
+    """
+    plan = replanner.under(scenario, vendors)
+    if plan is None and set(result.values) - {"parity_price"}:
+        return replanner.base()
+    return plan
+
+
+def _plan_line(base: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str | None]:
+    """(name, line) of the scenario that is worst with a new plan: one without any, else the one of least margin."""
+    planned = [row for row in rows if row["replan"]]
+    if base is None or not planned:
+        return None, None
+    stuck = [row for row in planned if not row["replan"]["feasible"]]
+    start = "No plan meets the needs as things are"
+    if base["feasible"]:
+        start = f"With the offers given, margin is {_words(base['margin_usd'])} a month as things are"
+    if stuck:
+        return stuck[0]["name"], f"{start}; “{stuck[0]['title']}” leaves no plan at all."
+    known = [row for row in planned if row["replan"]["margin_usd"] is not None]
+    if not known:
+        return None, start + "."
+    worst = min(known, key=lambda row: float(row["replan"]["margin_usd"]))
+    return worst["name"], f"{start}; “{worst['title']}” takes it lowest, to {_words(worst['replan']['margin_usd'])}."
+
+
+def _words(margin_usd: float | None) -> str:
+    return "unknown" if margin_usd is None else _usd(margin_usd)
 
 
 def _per_outcome(model: Model, result: Result) -> float | None:

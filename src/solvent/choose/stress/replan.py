@@ -131,8 +131,8 @@ def growth(values: Mapping[str, float]) -> float:
 def changed(offers: Sequence[Offer], values: Mapping[str, float], power: Power | None = None) -> tuple[Offer, ...]:
     """The offers at a state's prices: API prices, rents, residual value, electricity, output of a machine.
 
-    A rented machine's rent rises with electricity by the watts that the offer states, or by its share of [power]. What
-    hosting and staff add to an owned machine stays as it is.
+    A rented machine's rent rises by [power]'s measured share of it: the watts that an offer states are what its site
+    holds ready, more than is drawn. An owned machine pays for its stated watts; what hosting and staff add stays.
     """
     return tuple(_at(offer, values, power) for offer in offers)
 
@@ -150,8 +150,6 @@ def _at(offer: Offer, values: Mapping[str, float], power: Power | None) -> Offer
     hour = offer.usd_per_hour
     if hour is not None and offer.kind == "rented":
         dearer = (values.get("power_price", 1.0) - 1.0) * (power.share if power else 0.0)
-        if offer.watts is not None and power is not None:
-            dearer *= offer.watts.value / 1_000 / (hour.value * power.kwh_per_usd) if power.kwh_per_usd else 0.0
         hour = _plus(_times(hour, values.get("rental_price", 1.0)), hour.value * dearer)
     elif hour is not None:
         if offer.residual_usd and offer.life_years:
