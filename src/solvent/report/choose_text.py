@@ -111,12 +111,19 @@ def _plan(document: Document, console: Console) -> None:
         facts.append(f"{_amount(_value(document, plan['watts_peak']))} W at most")
     _say(console, Text(visible("; ".join(facts))))
     if robust.get("price_usd_per_day"):
-        holding = f"Holding at the bad 90% ends costs {_usd(document, robust['price_usd_per_day'])} USD/day more than "
-        holding += f"the plan at the point values ({_usd(document, robust['point_usd_per_day'])})"
-        if robust.get("point_holds"):
-            holding += f", which serves every hour in {_share(_value(document, robust['point_holds']))} of the draws; "
-            holding += f"this one in {_share(_value(document, robust['robust_holds']))}"
-        _say(console, Text(visible(holding + ".")))
+        _say(console, Text(visible(_robust_line(document))))
+
+
+def _robust_line(document: Document) -> str:
+    """What holding at the bad ends costs, and how often each plan would serve every hour."""
+    robust = document["robust"]
+    holds = _share(_value(document, robust["robust_holds"]))
+    if not _value(document, robust["price_usd_per_day"]):
+        return f"It is the cheapest at the point values too; it serves every hour in {holds} of the draws."
+    dearer = f"{_usd(document, robust['price_usd_per_day'])} USD/day more than the cheapest at the point values"
+    point = f"{_usd(document, robust['point_usd_per_day'])} USD/day, which serves every hour in "
+    point += f"{_share(_value(document, robust['point_holds']))} of the draws; this one in {holds}"
+    return f"Holding at the bad 90% ends costs {dearer} ({point})."
 
 
 def _span(counts: Sequence[int]) -> str:
