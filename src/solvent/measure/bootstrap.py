@@ -2,11 +2,13 @@
 
 A quantile of pooled values (the gaps between tokens) is resampled by the requests that they belong to; a rate over
 time by equal stretches of the time. Percentile intervals at 95%; None where there is too little to resample.
-Enter at `quantiles`, `mean_of`, `ratio_of`. Source: Davison and Hinkley, Bootstrap Methods, 1997, §3.8 and §5.3.
+Enter at `quantiles`, `mean_of`, `ratio_of`, `share_of`.
+Source: Davison and Hinkley, Bootstrap Methods, 1997, §3.8 and §5.3.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ MIN_RESAMPLES = 200
 # Fewer requests than this, or fewer values beyond a quantile, say nothing about the spread.
 MIN_REQUESTS = 10
 MIN_BEYOND = 5
+# The 97.5th percentile of the normal distribution.
+Z95 = 1.959964
 Floats = NDArray[np.float64]
 
 
@@ -88,6 +92,16 @@ def ratio_of(tops: Sequence[float], bottoms: Sequence[float], seed: int = 0) -> 
     below = counts @ bottom
     drawn = (counts @ top)[below > 0] / below[below > 0]
     return _estimate(point, drawn) if len(drawn) >= MIN_RESAMPLES else Estimate(point)
+
+
+def share_of(n_good: int, n: int) -> Estimate:
+    """n_good/n with Wilson's score interval, which has a width at 0 and at 1 too, where resampling has none.
+
+    Source: Wilson, JASA 22 (1927), 209–212."""
+    z2 = Z95 * Z95
+    middle = (n_good + z2 / 2) / (n + z2)
+    half = Z95 / (n + z2) * math.sqrt(n_good * (n - n_good) / n + z2 / 4)
+    return Estimate(n_good / n, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _estimate(point: float, drawn: Floats) -> Estimate:

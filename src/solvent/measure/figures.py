@@ -168,13 +168,13 @@ def _goodput(figures: Figures, measured: Measured, metrics: list[Metrics]) -> No
     assert measured.slo is not None
     limits = ", ".join(f"{name} ≤ {limit_s:g} s" for name, limit_s in measured.slo.limits_s.items())
     n_good = sum(measured.slo.met(one) for one in metrics)
-    flags = [float(measured.slo.met(one)) for one in metrics] + [0.0] * (len(measured.samples) - len(metrics))
+    n_all = len(measured.samples)
     about = ("good_request_fraction", "share of requests that keep the objectives", "1", "good ÷ all, failed ones too")
-    _add(figures, measured, about, bootstrap.mean_of(flags) if flags else None, limits)
+    _add(figures, measured, about, bootstrap.share_of(n_good, n_all) if n_all else None, limits)
     total_s = sum(end - start for start, end in measured.windows())
     share = figures["good_request_fraction"]
     about = ("goodput", "good answers a second", "requests/s", "good answers ÷ time from first sending to last end")
-    scale = len(flags) / total_s if total_s > 0 else None
+    scale = n_all / total_s if total_s > 0 else None
     found = None
     if scale is not None:
         ends = [None if end is None else float(end) * scale for end in (share.low, share.high)]

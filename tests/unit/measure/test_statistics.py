@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solvent.errors import MeasureError
-from solvent.measure.bootstrap import mean_of, quantiles, ratio_of
+from solvent.measure.bootstrap import mean_of, quantiles, ratio_of, share_of
 from solvent.measure.stop import StopRule, anytime_interval
 from solvent.measure.sweep import knee_of, next_concurrency
 
@@ -90,6 +90,16 @@ def test_intervals_of_a_mean_cover_it() -> None:
 def test_few_values_have_no_interval_and_a_ratio_is_of_sums() -> None:
     assert mean_of([1.0, 2.0, 3.0]).low is None
     assert ratio_of([1.0, 3.0], [1.0, 1.0]).value == 2.0
+
+
+def test_a_share_of_all_is_not_certain() -> None:
+    # By hand: (10 + 1.920729)/(10 + 3.841459) ∓ 1.959964/13.841459 · √(0 + 0.960365).
+    found = share_of(10, 10)
+    assert (found.value, found.high) == (1.0, 1.0) and found.low == pytest.approx(0.722467, abs=1e-6)
+    none = share_of(0, 10)
+    assert none.low == 0.0 and none.high == pytest.approx(1 - 0.722467, abs=1e-6)
+    half = share_of(50, 100)
+    assert half.low == pytest.approx(0.403832, abs=1e-6) and half.high == pytest.approx(0.596168, abs=1e-6)
 
 
 def station(m: int, limit: int) -> tuple[int, list[int]]:
