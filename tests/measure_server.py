@@ -7,8 +7,10 @@ error-event, empty, silent (never answers), reads-only (closes at once), flaky (
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from types import TracebackType
@@ -44,10 +46,11 @@ def stream(n_prompt: int, n_output: int, n_said: int | None = None) -> list[byte
 class Server:
     """requests: the bodies that came, in their order.   gap_s: between the pieces of an answer."""
 
-    def __init__(self, gap_s: float = 0.0) -> None:
+    def __init__(self, gap_s: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.gap_s = gap_s
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._closing = threading.Event()
@@ -72,10 +75,10 @@ class Server:
             connection, _ = self._listener.accept()
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _serve(self, plain: socket.socket) -> None:
+        with contextlib.suppress(OSError), plain:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._tls.wrap_socket(plain, server_side=True) if self._tls else plain as connection:
                 body = self._read(connection)
                 if body is None:
                     return
@@ -88,8 +91,6 @@ class Server:
                         time.sleep(self.gap_s)
                 if body["model"] == "silent":
                     self._closing.wait(30)
-            except OSError:
-                return
 
     def _read(self, connection: socket.socket) -> dict[str, Any] | None:
         data = b""
@@ -127,6 +128,8 @@ class Server:
             "garbage": [*good[:2], chunk(event(b"{nonsense")), *good[2:]],
             "not-http": [b"220 mail.example ESMTP\r\n"],
             "wrong-count": stream(n_prompt, n_output, 3 * n_output),
+            "counts-end": stream(n_prompt, n_output, n_output + 1),
+            "counts-two": stream(n_prompt, n_output, n_output + 2),
             "error-event": [*good[:2], chunk(event({"error": {"message": "out of memory"}}))],
             "empty": [head(), *good[-4:]],
             "silent": [],

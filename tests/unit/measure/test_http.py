@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,15 +22,15 @@ from measure_server import TOKEN, Server, chunk, event, head, stream
 from solvent.errors import MeasureError
 from solvent.measure.http.body import BadChunks, body_of, events
 from solvent.measure.http.framing import Framing
-from solvent.measure.http.openai import counts_agree
+from solvent.measure.http.openai import counts_agree, read_answer
 from solvent.measure.http.target import HttpTarget
-from solvent.measure.http.wire import Bounds
+from solvent.measure.http.wire import Bounds, Received
 from solvent.measure.target import Answer, Request
 
 N = 8
 
 
-def words(text: str) -> int:
+def words_in(text: str) -> int:
     return len(text.split())
 
 
@@ -33,7 +38,7 @@ def ask(
     server: Server, model: str, *, bounds: Bounds | None = None, tokeniser: bool = True, api: str = "chat"
 ) -> Answer:
     target = HttpTarget.of(
-        server.url, {"model": model, "api": api, "key": "k"}, bounds or Bounds(10.0), words if tokeniser else None
+        server.url, {"model": model, "api": api, "key": "k"}, bounds or Bounds(10.0), words_in if tokeniser else None
     )
     start_s = time.perf_counter()
     request = Request("r0", None, "a prompt of five words", 5, N)
@@ -105,6 +110,13 @@ def test_without_a_tokeniser_unknown_stays_unknown_and_a_claim_stays_the_servers
     wrong = ask(server, "wrong-count", tokeniser=False)
     # More tokens than pieces: how many each piece has can't be known.
     assert wrong.output_tok == 3 * N and wrong.chunk_tok == [None] * N and wrong.notes == []
+
+
+def test_the_end_of_a_text_is_a_token_without_a_piece(server: Server) -> None:
+    one_more = ask(server, "counts-end", tokeniser=False)
+    assert one_more.output_tok == N + 1 and one_more.chunk_tok == [1] * N
+    two_more = ask(server, "counts-two", tokeniser=False)
+    assert two_more.output_tok == N + 2 and two_more.chunk_tok == [None] * N
 
 
 def test_what_a_refusing_server_asks_for_is_kept(server: Server) -> None:
@@ -236,3 +248,51 @@ def test_a_late_reader_does_not_make_the_server_look_slow() -> None:
     thread.join()
     listener.close()
     assert answer.error is None and answer.chunk_s[0] < blocked_until_s - 0.04
+
+
+FRAGMENTS = [
+    *stream(5, 2), LENGTH, CONTINUED[:30], b"HTTP/1.1 200 OK\r\n\r\n", b"0\r\n\r\n", b"\r\n", b"data: ",
+    b"data: [DONE]\n\n", b"data: null\n\n", b'data: {"choices": [1]}\n\n', b'data: {"choices": [{"delta": 5}]}\n\n',
+    b'data: {"usage": {"completion_tokens": -1, "prompt_tokens": "x"}}\n\n', b'data: {"usage": 7, "choices": {}}\n\n',
+    b'data: {"choices": [{"text": "a", "delta": {"content": 4}, "finish_reason": "stop"}]}\n\n', b"[" * 5000,
+    b'data: {"error": "\xff"}\n\n', head("429 Slow", "text/plain", "Retry-After: nan"), head("999 X"),
+    head("200 OK", "application/json"),
+]  # fmt: skip
+
+
+@given(pieces=st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=40)), max_size=12))
+def test_nothing_that_a_server_sends_raises(pieces: list[bytes]) -> None:
+    received = Received(0.0, 0.0)
+    for i, piece in enumerate(pieces):
+        received.pieces.append((float(i), piece))
+        if received.framing.feed(piece):
+            received.ended = "garbage" if received.framing.garbage else "whole"
+            break
+    else:
+        received.ended = "eof"
+    answer = read_answer(Answer("r", None, 0.0), received, words_in)
+    # Either it failed, by a name, or it has output and an end.
+    assert (answer.error is not None) != (answer.n_outputs is not None)
+    assert answer.error is None or answer.error.partition(":")[0].isidentifier()
+    assert answer.error is not None or (answer.chunk_s and answer.done_s is not None)
+    json.dumps(answer.document(), allow_nan=False)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl isn't installed")
+def test_over_tls_and_not_to_a_stranger(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    made = ["openssl", *words.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with Server(tls=context) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        target = HttpTarget.of(url, {"model": "good"}, Bounds(20.0), words_in)
+        request = Request("r0", None, "a prompt of five words", 5, 300)
+        refused = asyncio.run(target.answer(request, time.perf_counter))
+        assert refused.error is not None and "certificate verify failed" in refused.error
+        assert target._place.tls is not None
+        target._place.tls.load_verify_locations(certificate)
+        answer = asyncio.run(target.answer(request, time.perf_counter))
+    assert answer.error is None and answer.output_tok == 300 and len(answer.chunk_s) == 300

@@ -186,7 +186,8 @@ def _count(answer: Answer, said: _Said, count_tokens: CountTokens | None) -> Non
         elif not counts_agree(shown_tok, own_tok) and not counts_agree(answer.output_tok, own_tok):
             answer.notes.append(_told("wrong_token_count", f"the server says {shown_tok}, the tokeniser {own_tok}"))
             answer.output_tok = own_tok
-    if answer.output_tok is not None and answer.output_tok == len(answer.chunk_s):
+    # One more than the pieces is the token that ends a text, which isn't shown.
+    if answer.output_tok is not None and 0 <= answer.output_tok - len(answer.chunk_s) <= 1:
         answer.chunk_tok = [1] * len(answer.chunk_s)
 
 
