@@ -26,12 +26,22 @@ def command(
     as_of: Annotated[str | None, typer.Option(metavar="DATE", help="Prices of this day instead of today's.")] = None,
     gap: Annotated[float, typer.Option(min=0.0, max=0.5, help="How far above the least cost a plan may lie.")] = 1e-3,
     time_limit: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="Seconds for each plan.")] = 18.0,
+    steps: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file of steps for the path to viability: [[steps]].")
+    ] = None,
+    places: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Places of the break-even instead of those shipped.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the audit's report with choice, break-even and path.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result to this JSON file.")] = None,
     check: Annotated[bool, typer.Option(help="Exit 1 where no plan meets the needs at the bad ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """The cheapest mix of APIs, rented and owned machines that meets the needs, idle hours paid for."""
     from solvent.choose.mix.run import ChoiceOptions, run_choice
+    from solvent.cli.choose_path import PathFiles, print_path, with_path, write_with
     from solvent.cli.progress import progress
 
     if log and statement:
@@ -43,7 +53,11 @@ def command(
     with progress() as tell:
         found, name = _statement(log, statement, project, tell)
         options = ChoiceOptions(offers, project, needs, found, name, _day(as_of), gap, time_limit)
-        document = run_choice(options, tell)
+        document = with_path(run_choice(options, tell), found, PathFiles(project, steps, places))
+    if report is not None:
+        if found is None:
+            raise ChoiceError("--report", "no statement", "--statement REPORT.json or --log LOG beside it")
+        write_with(found, document, report)
     if out is not None:
         from solvent.report.write import write_whole
 
@@ -57,6 +71,7 @@ def command(
         from solvent.report.terminal import console_for
 
         print_choice(document, console_for(sys.stdout))
+        print_path(document)
     if check and document["verdict"]["passed"] is not True:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Puts a choice, a stress and a path into a statement, so that one report holds them all.
+"""Puts a choice, a break-even, a stress and a path into a statement, so that one report holds them all.
 
 Their figures join the statement's, whose own go first; so a number of theirs opens its lineage like any other.
 It computes nothing. Enter at `attach`.
@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 # Key in the statement → schema of the document, in the order in which a report shows them; the path comes last.
-SCHEMAS = {"choice": "solvent.choice/1", "stress": "solvent.stress/1", "path": "solvent.path/1"}
+SCHEMAS = {
+    "choice": "solvent.choice/1",
+    "places": "solvent.break-even/1",
+    "stress": "solvent.stress/1",
+    "path": "solvent.path/1",
+}
 
 
 def attach(statement: Mapping[str, Any], *documents: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _by_volume(document: Mapping[str, Any], titles: Mapping[str, str], width: in
         stars = ["*" if column["cheapest"] == place else " " for column in columns]
         costs = [f"{_usd(c['value']):>{_CELL - 1}}{star}" for c, star in zip(cells, stars, strict=True)]
         lines.append((title.ljust(name) + "".join(costs)).rstrip())
-        lines.append(("".ljust(name) + "".join(f"{_spread(c):>{_CELL - 1}} " for c in cells)).rstrip())
+        lines.append(("".ljust(name) + "".join(f"{short_spread(c):>{_CELL - 1}} " for c in cells)).rstrip())
     return lines
 
 
@@ -85,9 +85,10 @@ def seller_line(document: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     value = decimal(pays["value"])
     when = "never pays" if value is None or value > 1 else f"pays from {_share(pays)} utilisation"
     whose = "that is there anyway" if row["sunk"] else "bought for it"
+    machine, price, power = titles[seller["machine"]], titles[seller["price"]], f"${seller['usd_per_kwh']:g} per kWh"
     return (
-        f"Selling from a {titles[seller['machine']]} {whose}, power at ${seller['usd_per_kwh']:g} per kWh: a million "
-        f"tokens cost {costs}; at the price of the {titles[seller['price']]} it {when}."
+        f"Selling from a machine {whose} ({machine}), power at {power}: a million tokens cost "
+        f"{costs}; at the price that others ask ({price}) it {when}."
     )
 
 
@@ -96,7 +97,8 @@ def _usd(value: Any) -> str:
     return "unknown" if number is None else money(number) if number < 100 else f"${grouped(number, 0)}"
 
 
-def _spread(figure: Mapping[str, Any]) -> str:
+def short_spread(figure: Mapping[str, Any]) -> str:
+    """'0.16 to 0.91': the interval to two digits, for a narrow column."""
     if figure.get("low") is None:
         return ""
     return f"{_short(figure['low'])} to {_short(figure['high'])}"
@@ -111,7 +113,7 @@ def _amount(figure: Mapping[str, Any]) -> str:
     number, usd = decimal(figure["value"]), "$" if figure["unit"].startswith("usd") else ""
     if number is None:
         return "unknown"
-    spread = _spread(figure)
+    spread = short_spread(figure)
     return f"{usd}{significant(number, 3)}" + (f" ({spread})" if spread else "")
 
 

@@ -25,6 +25,7 @@ from solvent.report.accounts import (
     span_line,
     undated_line,
 )
+from solvent.report.break_even_html import break_even_section
 from solvent.report.embedded import fit
 from solvent.report.gauge import gauge
 from solvent.report.html_parts import Page, badge, facts, figure_link, figure_value, table
@@ -32,6 +33,7 @@ from solvent.report.markup import Markup, h, join
 from solvent.report.numerals import human, interval, level
 from solvent.report.path_html import path_link, path_section
 from solvent.report.read import DATA_ID
+from solvent.report.stress_html import stress_section
 
 _LEDES = {
     "customers": "What each customer brings, less payment fees, refunds, other cost of goods and compute.",
@@ -78,7 +80,8 @@ def _body(view: Page) -> Markup:
     )  # fmt: skip
     parts = [_verdict(view), _headline(view), _waterfall(view)]
     parts += [_section(view, section) for section in sections(statement)]
-    parts += [_accounting(view), _assumptions(view), path_section(view), _appendix(view)]
+    parts += [_accounting(view), _assumptions(view), break_even_section(view), stress_section(view)]
+    parts += [path_section(view), _appendix(view)]
     made = f"solvent {statement.get('version', '')}, made {moment(statement.get('made_at'))} UTC."
     foot = h("footer", None, f"{made} Select any number to see where it comes from.")
     return join((top, h("main", None, *parts), foot))

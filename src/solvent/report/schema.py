@@ -143,6 +143,57 @@ class Path(Part):
     notes: Annotated[list[Text], Field(max_length=1000)]
 
 
+class Place(Part):
+    id: Name
+    title: Text
+    method: Text
+
+
+class PlacesByVolume(Part):
+    """The figures of every place at one volume."""
+
+    mtok_per_month: Amount
+    own: bool
+    cheapest: Name
+    figures: dict[Name, Name]
+
+
+class BreakEvenPair(Part):
+    figures: dict[Name, Name]
+    reaches: bool
+    reaches_share: float
+    month: int | None
+
+
+class Electricity(Part):
+    machine: Name
+    figure: Name
+
+
+class SellerRow(Part):
+    sunk: bool
+    costs: dict[Name, Name]
+    pays: Name
+
+
+class Seller(Part):
+    machine: Name
+    price: Name
+    usd_per_kwh: float
+    rows: Annotated[list[SellerRow], Field(max_length=10)]
+
+
+class Places(Part):
+    """A break-even that was attached to the statement; its figures are among the statement's."""
+
+    horizon_months: Count
+    places: Annotated[list[Place], Field(max_length=100)]
+    by_volume: Annotated[list[PlacesByVolume], Field(max_length=100)]
+    break_even: Annotated[list[BreakEvenPair], Field(max_length=1000)]
+    electricity: Annotated[list[Electricity], Field(max_length=100)]
+    seller: Seller | None
+
+
 class Statement(Part):
     schema_: Annotated[str, Field(alias="schema", pattern=rf"^{SCHEMA}$")]
     version: Text = ""
@@ -159,6 +210,7 @@ class Statement(Part):
     break_even: list[BreakEven] = []
     assumptions: list[Assumption] = []
     notes: list[Text] = []
+    places: Places | None = None
     path: Path | None = None
 
 

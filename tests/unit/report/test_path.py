@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from solvent.choose.break_even.document import break_even_document
+from solvent.choose.break_even.file import read_places
 from solvent.choose.path.file import read_steps
 from solvent.choose.path.run import path_document
 from solvent.errors import ReportError
@@ -124,3 +127,20 @@ def test_an_unknown_path_is_a_line_of_text(statement: dict[str, Any]) -> None:
     unknown = path_document({**statement, "figures": figures})
     assert path_lines(unknown)[0] == "Path to viability: the path is unknown"
     assert "not known" in section(page(attach(statement, unknown)))
+
+
+def test_the_break_even_in_the_page(statement: dict[str, Any], path: dict[str, Any], tmp_path: Path) -> None:
+    compared = break_even_document(read_places(), 3_463.0, "a test")
+    whole = attach(statement, path, compared)
+    html = page(whole)
+    start = html.index('<section id="places"')
+    part = html[start : html.index("</section>", start)]
+    text = unescape(TAG.sub("", part))
+    assert start < html.index('<section id="path"')
+    assert "electricity is 3.0% of what a busy hour costs" in text and "so it can't pay" in text
+    # The product's own volume stands first, and every number opens its lineage.
+    assert text.index("3,463 M") < text.index("1,000 M")
+    for name in set(re.findall(r'data-figure="([^"]+)"', part)):
+        assert "places.toml" in find(whole, name, "test").fields["source"]
+    with pytest.raises(ReportError, match="places"):
+        write_report(attach(statement, {**compared, "by_volume": [{}]}), tmp_path / "report.html")

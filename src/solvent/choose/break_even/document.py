@@ -94,7 +94,7 @@ class _Maker:
         ids = {
             place: self._add(
                 f"be_{place}_{mtok:g}_mtok_cost", f"Cost of a million tokens: {self.tables[place].title}, "
-                f"{mtok:,.6g} million a month", costs[place], "usd/mtok",
+                f"{mtok:,.6g} million a month", costs[place], "usd",
                 f"cost of {c.months} months ÷ tokens; whole machines, paid for busy or idle", (place,),
             )
             for place in self.tables
@@ -159,7 +159,7 @@ class _Maker:
             f"{u:g}": self._add(
                 f"be_seller_{key}_{u:g}_cost",
                 f"Seller's cost of a million tokens: {title}, {words}, busy {u:.0%}",
-                np.broadcast_to(c.seller_cost(u, sunk), c.growth.shape), "usd/mtok",
+                np.broadcast_to(c.seller_cost(u, sunk), c.growth.shape), "usd",
                 "(fixed an hour + utilisation × power) ÷ tokens", (machine,),
             )
             for u in UTILISATIONS

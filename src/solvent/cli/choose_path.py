@@ -1,0 +1,64 @@
+"""What `solvent choose` adds where there is a statement: break-even and the path to viability. Calls and prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+MTOK = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PathFiles:
+    """steps: a file of steps, else the project's tables.   places: of the break-even, else those shipped."""
+
+    project: Path | None = None
+    steps: Path | None = None
+    places: Path | None = None
+
+
+def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, files: PathFiles) -> dict[str, Any]:
+    """The choice with `break_even` and, where there is a statement, `path` in it."""
+    from solvent.choose.break_even.document import break_even_document
+    from solvent.choose.break_even.file import read_places
+    from solvent.choose.path.file import read_steps
+    from solvent.choose.path.offers import steps_from_choice
+    from solvent.choose.path.run import path_document
+
+    figures = choice["figures"]
+    written = figures.get("demand.output_tok", {}).get("value")
+    mtok = float(written) * 365.25 / 12 / MTOK if written else None
+    source = str(figures.get("demand.output_tok", {}).get("source", ""))
+    whole = {**choice, "break_even": break_even_document(read_places(files.places), mtok, source)}
+    if statement is not None:
+        file = files.steps or files.project
+        stated = read_steps(file) if file is not None else None
+        whole["path"] = path_document(statement, stated, steps_from_choice(choice, statement))
+    return whole
+
+
+def print_path(whole: Mapping[str, Any]) -> None:
+    """Break-even and path below the choice, on stdout; the path comes last."""
+    from solvent.report.break_even_text import break_even_lines
+    from solvent.report.path_text import path_lines
+    from solvent.report.terminal import console_for
+
+    width = min(console_for(sys.stdout).width, 120)
+    typer.echo("\n" + "\n".join(break_even_lines(whole["break_even"], width)))
+    if "path" in whole:
+        typer.echo("\n" + "\n".join(path_lines(whole["path"], width)))
+
+
+def write_with(statement: Mapping[str, Any], whole: Mapping[str, Any], path: Path) -> None:
+    """The audit's report with the choice, the break-even and the path in it."""
+    from solvent.report.attach import attach
+    from solvent.report.write import write_report
+
+    choice = {key: part for key, part in whole.items() if key not in ("break_even", "path")}
+    write_report(attach(statement, choice, whole["break_even"], whole["path"]), path)
+    typer.echo(f"solvent: wrote {path}", err=True)
