@@ -101,7 +101,8 @@ def _scenarios(document: Document, console: Console) -> None:
         outcome = row["outcome"]
         low, high = usd(row["margin_low_usd"]), usd(row["margin_high_usd"])
         spread = "" if row["margin_low_usd"] is None or low == high else f"{low} to {high}"
-        touched = [usd(outcome["margin_usd"]), spread, _state(outcome["verdict"])] if row["touches"] else ["", "", ""]
+        state = Text("→ " if row["flips"] else "") + _state(outcome["verdict"])
+        touched = [usd(outcome["margin_usd"]), spread, state] if row["touches"] else ["", "", ""]
         moved = [change_words(c) for c in row["changes"] if c["label"] not in row["untouched"]]
         says = "; ".join([*moved, *what_comes(row)])
         mark = Text("✗ ", style="red") if row["name"] == document["killer"] else Text("  ")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 
+import numpy as np
 import pytest
 from stress_statements import statement
 
 from solvent.choose.economics import from_statement as economics_of
 from solvent.choose.economics import margin_usd, verdict
 from solvent.choose.stress.outcome import Model, Outcome
-from solvent.choose.stress.product import from_statement
+from solvent.choose.stress.product import from_statement, grouped
 from solvent.choose.stress.scenario_file import Power
 from solvent.errors import ReportError
 
@@ -141,3 +142,38 @@ def test_an_outcome_is_finite_wherever_it_is_known() -> None:
     found = model().at({"api_price": 1e6, "usage": 1e6, "tail": 4.0, "seats": 1e-6})
     assert isinstance(found, Outcome)
     assert all(v is None or isinstance(v, str) or math.isfinite(v) for v in (found.margin_usd, found.cost_per_value))
+
+
+def test_many_customers_put_together_keep_their_sums_and_almost_their_tail() -> None:
+    random = np.random.default_rng(1)
+    outputs = random.pareto(1.1, 5_000) * 10 + 1
+    rows = [
+        {"customer": str(i), "n_outputs": str(n), "cost_usd": str(n * 0.01 * (1 + i % 3)), "revenue_usd": "20",
+         "_revenue_lineage": ["subscription: 20 USD/month × 1 months = 20 USD"]}
+        for i, n in enumerate(outputs)
+    ]  # fmt: skip
+    document = statement()
+    document["tables"]["customers"] = {"rows": rows, "n_rows": 5_000, "shown": 5_000, "columns": []}
+    whole = {
+        "cost_usd": sum(float(row["cost_usd"]) for row in rows),
+        "revenue_usd": 100_000,
+        "n_outputs": outputs.sum(),
+    }
+    for name, value in whole.items():
+        document["figures"][name]["value"] = str(value)
+    product = from_statement(document)
+    small = grouped(product, 256)
+    assert len(small.outputs) <= 257 < len(product.outputs) and grouped(small, 300) is small
+    for values in ({}, {"usage": 3.0, "seats": 0.5}):
+        one, two = Model(product).at(values), Model(small).at(values)
+        assert (one.compute_usd, one.revenue_usd) == pytest.approx((two.compute_usd, two.revenue_usd), rel=1e-9)
+    # The heaviest 128 are alone in their groups; what is lost is the spread within groups of the light.
+    for tilt in (-0.5, 0.3, 1.0):
+        exact, near = (Model(p).at({"tail": tilt}).compute_usd for p in (product, small))
+        assert near == pytest.approx(exact, rel=1e-3)
+
+
+def test_a_subscription_has_its_power_inside_and_a_smaller_one_serves_less() -> None:
+    m = model(product={"name": "a 200 USD subscription", "output": "reply"})
+    assert m.moves("power_price") and m.moves("api_price") and m.moves("subscription_allowance") is None
+    assert m.at({"subscription_allowance": 0.25}).compute_usd == pytest.approx(32.5, rel=EXACT)

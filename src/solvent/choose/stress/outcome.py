@@ -91,7 +91,8 @@ class Model:
         growth = of("customers") * of("usage")
         if "tail" in values:
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(product.outputs > 0, tilted(product.outputs, of("tail")) / product.outputs, 1.0)
+                moved_outputs = tilted(product.outputs, of("tail"), product.counts)
+                ratio = np.where(product.outputs > 0, moved_outputs / product.outputs, 1.0)
         else:
             ratio = np.ones((1, len(product.outputs)))
         compute = (ratio @ product.compute_usd) * growth * self._unit_price(values, n_states)
@@ -126,11 +127,16 @@ class Model:
             return "nobody says what its own machines sell for" if owned else "it owns no machine"
         if name == "machine_output" and not machines:
             return "it runs on no machine of its own"
-        if name == "power_price" and product.power is None:
-            return "the scenario file has no [power] table"
+        if name == "power_price":
+            return self._power_moves()
         if name == "tail" and not product.has_customers:
             return "the report names no customers"
         return self._revenue_moves(name)
+
+    def _power_moves(self) -> str | None:
+        if self.product.power is None:
+            return "the scenario file has no [power] table"
+        return None if self.product.share("api", "rented", "owned") else "a flat subscription has its power inside"
 
     def _revenue_moves(self, name: str) -> str | None:
         product = self.product

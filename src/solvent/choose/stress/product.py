@@ -2,14 +2,14 @@
 
 Read from an audit statement (choose.economics), with what its tables say about vendors, modalities and plans. What a
 statement doesn't say is unknown: revenue whose parts aren't in the report can't be split into what follows use and
-what doesn't. It applies no scenario. Enter at `from_statement`.
+what doesn't. It applies no scenario. Enter at `from_statement`; `grouped` makes it small.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -53,6 +53,7 @@ class Part:
 class Product:
     """Arrays are by customer, (C,), USD or outputs a month; the last row is what no customer is named for.
 
+    counts: how many customers a row stands for (`grouped`); None: one each.
     recurring, by_use, converting: revenue by what moves it; all NaN where `splits` is false.
     """
 
@@ -69,6 +70,7 @@ class Product:
     power: Power | None
     as_of: date | None
     has_customers: bool
+    counts: Array | None = None
 
     def vendors(self) -> list[tuple[str, float]]:
         """Vendors by their share of compute, the largest first."""
@@ -80,6 +82,31 @@ class Product:
     def share(self, *kinds: PartKind) -> float:
         """Share of compute that runs on these kinds of place."""
         return sum(part.share for part in self.parts if part.kind in kinds)
+
+
+def grouped(product: Product, n_groups: int) -> Product:
+    """The product with customers of like use put together: for many states at once over many customers.
+
+    Sums stay; a tilt moves a group as if its customers were alike.
+    """
+    n = len(product.outputs)
+    if n <= n_groups:
+        return product
+    order = np.argsort(product.outputs[:-1], kind="stable")
+    # The heaviest half of the groups are single customers: there the tail is decided.
+    single = n_groups // 2
+    light = np.array_split(order[: n - 1 - single], n_groups - single)
+    parts = [*(part for part in light if len(part)), *(order[i : i + 1] for i in range(n - 1 - single, n - 1))]
+    parts.append(np.array([n - 1]))
+
+    def sums(values: Array) -> Array:
+        return np.array([values[part].sum() for part in parts])
+
+    return replace(
+        product, outputs=sums(product.outputs), compute_usd=sums(product.compute_usd),
+        recurring_usd=sums(product.recurring_usd), by_use_usd=sums(product.by_use_usd),
+        converting_usd=sums(product.converting_usd), counts=np.array([float(len(part)) for part in parts]),
+    )  # fmt: skip
 
 
 def from_statement(document: Mapping[str, Any], power: Power | None = None) -> Product:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from solvent.choose.stress.assumptions import ASSUMPTIONS, name_of, today
 from solvent.choose.stress.outcome import Model
+from solvent.choose.stress.product import grouped
 from solvent.choose.stress.scenario_file import Change, Scenario
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -26,6 +27,8 @@ N_SAMPLES, N_RESAMPLES, LEVEL, SEED = 8_192, 300, 0.95, 20_260_331
 # Fewer draws than this on the rarer side of the policy's line say nothing about who put them there.
 MIN_EVENTS = 50
 CHUNK = 2_048
+# Customers beyond this are put together by use, so that many states of many customers fit in memory.
+MAX_GROUPS = 256
 LOG = "log"
 OUTPUTS = ("margin_usd", "log10_cost_per_value", "policy_holds")
 Z_95 = 1.959963984540054
@@ -193,6 +196,7 @@ def decide(model: Model, scenarios: Iterable[Scenario], n: int = N_SAMPLES) -> d
     varies = distributions(model, scenarios)
     if not varies:
         return {}
+    model = Model(grouped(model.product, MAX_GROUPS))
     names, limit = list(varies), model.product.economics.policy_max_compute_per_value
 
     def function(points: Array) -> Array:
