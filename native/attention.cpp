@@ -61,9 +61,7 @@ void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, in
     kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
     const float scale = 1.0f / std::sqrt(static_cast<float>(n));
     for (int i = 0; i < n; ++i) out[i] *= scale;
-    if (!format.key_book(layer_index)) return;
-    kernels_->turn(out, format.signs.data(), n, out);
-    kernels_->quantise_query(out, n, own.q_codes.data() + place, &own.q_unit[r], &own.q_sum[r]);
+    prepare_query(*kernels_, format, layer_index, n, out, own.q_codes.data() + place, &own.q_unit[r], &own.q_sum[r]);
 }
 
 void Decoder::store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
@@ -99,14 +97,6 @@ void Decoder::store_all(int thread, int layer) {
             else store_value(own, l, layer, s, item / 2);
 }
 
-// A row's sum of values as it is without codes: elements in order, and turned back.
-void Decoder::finish_row(const CacheView& cache, const CacheFormat& format, float* out, float* scratch) {
-    if (!cache.value_book) return;
-    const int n = config.head_size, own = n / 16;
-    for (int i = 0; i < own; ++i)
-        for (int lane = 0; lane < 16; ++lane) scratch[lane * own + i] = out[16 * i + lane];
-    kernels_->turn_back(scratch, format.signs.data(), n, out);
-}
 
 void Decoder::attention(int thread, int layer, int phase) {
     if (!separate_) {
@@ -160,7 +150,7 @@ void Decoder::attend(int thread, int layer, int item) {
         }
         for (int r = 0; r < n; ++r) {
             float* out = own.attended.data() + d_16 * static_cast<size_t>(r);
-            finish_row(cache, format, out, own.turned.data());
+            finish_sum(*kernels_, format, layer, config.head_size, out, own.turned.data());
             const int slot = tile.first + (row + r) / group_, query = head * group_ + (row + r) % group_;
             if (spread_) {
                 const size_t place = static_cast<size_t>(tile.first_span + span) * static_cast<size_t>(config.n_heads) * static_cast<size_t>(std::max(1, kMaxQueries / group_)) +

@@ -24,6 +24,7 @@ using namespace solvent;
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Cube = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Tokens = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 namespace {
@@ -174,6 +175,46 @@ void check_finite(Sequence& sequence) {
 
 // Looked at while the decoder is locked: another thread may be filling the same sequence.
 constexpr const char* kFull = "the context is full";
+
+// Keys and values (T, n_kv_heads, D) of one layer's next tokens. `advance` makes them the sequence's, after all layers.
+void store(Sequence& s, int layer, Cube keys, Cube values, const std::string& name) {
+    const Kernels& kernels = kernels_named(name);
+    const CacheShape& shape = s.shape();
+    need(layer >= 0 && layer < shape.n_layers, "no such layer");
+    for (const Cube& part : {keys, values})
+        need(part.shape(0) == keys.shape(0) && part.shape(1) == static_cast<size_t>(shape.n_kv_heads) && part.shape(2) == static_cast<size_t>(shape.head_size), "not of the shape (T, n_kv_heads, D)");
+    need(keys.shape(0) <= static_cast<size_t>(s.context() - s.n_tokens), kFull);
+    const int n_tokens = static_cast<int>(keys.shape(0));
+    nb::gil_scoped_release release;
+    s.reserve(s.n_tokens + n_tokens);
+    std::vector<float> scratch(4 * static_cast<size_t>(shape.head_size) + 64);
+    for (int head = 0; head < shape.n_kv_heads; ++head)
+        for (int t = 0; t < n_tokens; ++t) {
+            const size_t at = (static_cast<size_t>(t) * shape.n_kv_heads + head) * shape.head_size;
+            s.store_key(kernels, layer, head, s.n_tokens + t, keys.data() + at, scratch.data());
+            s.store_value(kernels, layer, head, s.n_tokens + t, values.data() + at, scratch.data());
+        }
+    check_finite(s);
+}
+
+// Softmax(q·K)·V for queries (T, n_heads, D), already times 1/√D; n_keys: how many of the first keys each token sees.
+nb::ndarray<nb::numpy, float> attend_queries(const Sequence& s, int layer, Cube q, Tokens n_keys, const std::string& name) {
+    const Kernels& kernels = kernels_named(name);
+    const CacheShape& shape = s.shape();
+    need(layer >= 0 && layer < shape.n_layers, "no such layer");
+    need(q.shape(1) > 0 && q.shape(1) % static_cast<size_t>(shape.n_kv_heads) == 0 && q.shape(2) == static_cast<size_t>(shape.head_size), "not of the shape (T, n_heads, D)");
+    need(n_keys.size() == q.shape(0), "one number of keys per token");
+    for (size_t t = 0; t < n_keys.size(); ++t) need(n_keys(t) > 0 && n_keys(t) <= s.n_chunks() * kKeyChunk, "more keys than there are, or none");
+    const size_t n = q.shape(0) * q.shape(1) * q.shape(2);
+    float* data = new float[n];
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+    {
+        nb::gil_scoped_release release;
+        attend(kernels, s, layer, {q.data(), static_cast<int>(q.shape(0)), static_cast<int>(q.shape(1)), n_keys.data(), data});
+    }
+    return nb::ndarray<nb::numpy, float>(data, {q.shape(0), q.shape(1), q.shape(2)}, owner);
+}
+
 
 class BoundDecoder {
   public:
@@ -372,6 +413,20 @@ NB_MODULE(_native, m) {
         .def("truncate", [](Sequence& s, int n_tokens) {
             need(n_tokens >= 0 && n_tokens <= s.n_tokens, "a sequence can only become shorter");
             s.truncate(n_tokens);
+        })
+        .def("__init__",
+             [](Sequence* self, int n_layers, int n_kv_heads, int head_size, int context, std::shared_ptr<CacheFormat> format) {
+                 need(n_layers > 0 && n_layers <= 4096 && n_kv_heads > 0 && n_kv_heads <= 4096 && head_size > 0 && head_size <= 4096, "no such shape");
+                 need(context > 0 && context <= 1 << 24, "no such context");
+                 check_format(*format, n_layers, head_size);
+                 new (self) Sequence({n_layers, n_kv_heads, head_size, context}, std::move(format));
+             },
+             nb::arg("n_layers"), nb::arg("n_kv_heads"), nb::arg("head_size"), nb::arg("context"), nb::arg("format"))
+        .def("store", &store, nb::arg("layer"), nb::arg("keys"), nb::arg("values"), nb::arg("kernels"))
+        .def("attend", &attend_queries, nb::arg("layer"), nb::arg("queries"), nb::arg("n_keys"), nb::arg("kernels"))
+        .def("advance", [](Sequence& s, int n) {
+            need(n >= 0 && n <= s.n_chunks() * kKeyChunk - s.n_tokens, "more tokens than were stored");
+            s.n_tokens += n;
         })
         .def("fork", [](const Sequence& s) { return new Sequence(s); }, nb::rv_policy::take_ownership)
         .def_prop_ro("n_bytes", [](const Sequence& s) {

@@ -122,7 +122,6 @@ class Decoder {
     void store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head);
     void store_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
     void store_all(int thread, int layer);
-    void finish_row(const CacheView& cache, const CacheFormat& format, float* out, float* scratch);
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);
     void feed_forward(int thread, const Layer& layer);

@@ -1,7 +1,9 @@
 #include "sequence.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "codes.hpp"
 #include "half.hpp"
@@ -167,6 +169,60 @@ void Sequence::store_codes(const CodeBook& book, const Place& p, bool value, int
     if (t % kTileKeys == 0) exponents[tile] = kNoExponent;
     uint8_t* scales = p.head + (value ? p.plan->v + p.plan->value_block * kBlocks : p.plan->k_scales);
     store_scale(std::isfinite(scale) ? scale : 0.0f, scales, tile * kTileKeys, t, &exponents[tile]);
+}
+
+void prepare_query(const Kernels& kernels, const CacheFormat& format, int layer, int n, float* q, int8_t* codes, float* unit, int32_t* sum) {
+    if (!format.key_book(layer)) return;
+    kernels.turn(q, format.signs.data(), n, q);
+    kernels.quantise_query(q, n, codes, unit, sum);
+}
+
+void finish_sum(const Kernels& kernels, const CacheFormat& format, int layer, int n, float* out, float* scratch) {
+    if (!format.value_book(layer)) return;
+    const int own = n / 16;
+    for (int i = 0; i < own; ++i)
+        for (int lane = 0; lane < 16; ++lane) scratch[lane * own + i] = out[16 * i + lane];
+    kernels.turn_back(scratch, format.signs.data(), n, out);
+}
+
+namespace {
+
+// kMaxQueries rows of one key-value head, from row `first` on; row r is query head r % group of token r / group.
+void attend_rows(const Kernels& kernels, const Sequence& sequence, int layer, int head, int first, const Queries& all) {
+    const int n = sequence.shape().head_size, group = all.n_heads / sequence.shape().n_kv_heads;
+    const int n_rows = std::min(kMaxQueries, all.n_tokens * group - first);
+    const size_t stride = static_cast<size_t>((n + 15) / 16 * 16);
+    std::vector<float> q(stride * kMaxQueries), out(stride * kMaxQueries), scores(kMaxQueries * kKeyChunk), scratch(4 * stride);
+    std::vector<int8_t> codes(stride * kMaxQueries);
+    float unit[kMaxQueries], max[kMaxQueries], total[kMaxQueries] = {}, centre_scores[kMaxQueries * kMaxTiles];
+    int32_t sum[kMaxQueries], n_keys[kMaxQueries], most = 0;
+    const auto place = [&](int r) { return (static_cast<size_t>((first + r) / group) * all.n_heads + head * group + (first + r) % group) * n; };
+    for (int r = 0; r < n_rows; ++r) {
+        float* row = q.data() + stride * static_cast<size_t>(r);
+        std::memcpy(row, all.q + place(r), sizeof(float) * static_cast<size_t>(n));
+        prepare_query(kernels, sequence.format(), layer, n, row, codes.data() + stride * static_cast<size_t>(r), &unit[r], &sum[r]);
+        n_keys[r] = all.n_keys[(first + r) / group];
+        most = std::max(most, n_keys[r]);
+        max[r] = -std::numeric_limits<float>::infinity();
+    }
+    Attending a{q.data(), stride, n_rows, n_keys, out.data(), stride, max, total, scores.data(), codes.data(), unit, sum, centre_scores};
+    for (int begin = 0; begin < most; begin += kKeyChunk) {
+        kernels.attend(sequence.view(layer, head, begin / kKeyChunk), std::min(kKeyChunk, most - begin), a);
+        for (int r = 0; r < n_rows; ++r) n_keys[r] -= kKeyChunk;
+    }
+    for (int r = 0; r < n_rows; ++r) {
+        float* row = out.data() + stride * static_cast<size_t>(r);
+        finish_sum(kernels, sequence.format(), layer, n, row, scratch.data());
+        for (int i = 0; i < n; ++i) all.out[place(r) + static_cast<size_t>(i)] = total[r] > 0.0f ? row[i] / total[r] : 0.0f;
+    }
+}
+
+}  // namespace
+
+void attend(const Kernels& kernels, const Sequence& sequence, int layer, const Queries& queries) {
+    const int n_rows = queries.n_tokens * (queries.n_heads / sequence.shape().n_kv_heads);
+    for (int head = 0; head < sequence.shape().n_kv_heads; ++head)
+        for (int first = 0; first < n_rows; first += kMaxQueries) attend_rows(kernels, sequence, layer, head, first, queries);
 }
 
 }  // namespace solvent

@@ -85,4 +85,18 @@ class Sequence {
     std::shared_ptr<std::atomic<bool>> not_finite_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+// A query as the keys of a layer ask for it, in place: where those are codes, turned, and as int8 in their order.
+void prepare_query(const Kernels& kernels, const CacheFormat& format, int layer, int n, float* q, int8_t* codes, float* unit, int32_t* sum);
+// A row's sum of values as it is without codes, in place: elements in order, and turned back.
+void finish_sum(const Kernels& kernels, const CacheFormat& format, int layer, int n, float* out, float* scratch);
+
+// What rows of one layer's queries attend to, without a model around it.
+struct Queries {
+    const float* q;        // [n_tokens][n_heads][head_size], already times 1/√D
+    int n_tokens, n_heads;
+    const int32_t* n_keys;  // per token: the first keys that it sees
+    float* out;            // as q
+};
+void attend(const Kernels& kernels, const Sequence& sequence, int layer, const Queries& queries);
+
 }  // namespace solvent

@@ -187,19 +187,20 @@ def name_faults(root: Path) -> list[str]:
 
 
 def dependency_faults(root: Path) -> list[str]:
+    """A file that begins with an extra's name (transformers_cache.py) may import what that extra installs."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     faults = []
-    declared = {"solvent"}
+    declared: dict[str, set[str]] = {"": {"solvent"}}
     for extra, requirements in {"": project["dependencies"], **project["optional-dependencies"]}.items():
         for requirement in requirements:
             name, exact, _ = requirement.partition("==")
             if not exact:
                 faults.append(f"pyproject.toml: {requirement} isn't pinned with ==")
-            if not extra:
-                declared.add(IMPORT_NAMES.get(name, name.replace("-", "_")))
+            declared.setdefault(extra, set()).add(IMPORT_NAMES.get(name, name.replace("-", "_")))
     for path in python_files(root, "src"):
+        allowed = declared[""] | declared.get(path.stem.split("_")[0], set()) | {*sys.stdlib_module_names, ""}
         for line, target in imports(parsed(path)):
-            if target.split(".")[0] not in {*declared, *sys.stdlib_module_names, ""}:
+            if target.split(".")[0] not in allowed:
                 faults.append(f"{path}:{line}: imports {target}, which pyproject.toml doesn't declare")
     return faults
 
@@ -375,6 +376,8 @@ def test_a_loose_pin_and_an_undeclared_import_are_caught(tree: Tree) -> None:
     assert len(dependency_faults(tree({**good, "pyproject.toml": PROJECT.format(', "rich>=15"')}))) == 1
     assert len(dependency_faults(tree({**good, "src/solvent/a.py": "def f():\n    import requests.adapters"}))) == 1
     assert len(dependency_faults(tree({**good, "src/solvent/a.py": "import pytest"}))) == 1
+    # An extra's libraries are for the files that bear its name.
+    assert dependency_faults(tree({**good, "src/solvent/a.py": "", "src/solvent/dev_a.py": "import pytest"})) == []
 
 
 def test_pytest_is_strict(repo: Path) -> None:
