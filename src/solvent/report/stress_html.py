@@ -83,7 +83,7 @@ def _scenarios(view: Page, stress: Document) -> Markup:
 
 def _plans(stress: Document) -> Markup | None:
     plans = [("As things are", stress["plan"])] if stress["plan"] else []
-    plans += [(row["title"], row["replan"]) for row in stress["scenarios"] if row["replan"]]
+    plans += [(row["title"], row["replan"]) for row in stress["scenarios"] + stress["together"] if row["replan"]]
     if not plans:
         return None
     rows: list[Sequence[Child]] = []

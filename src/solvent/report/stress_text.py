@@ -115,6 +115,7 @@ def _plans(document: Document, console: Console) -> None:
     if document["plan"]:
         rows.append(["as things are", *_plan_cells(document["plan"])])
     rows += [[row["name"], *_plan_cells(row["replan"])] for row in document["scenarios"] if row["replan"]]
+    rows += [[" + ".join(row["of"]), *_plan_cells(row["replan"])] for row in document["together"] if row["replan"]]
     heads = ["scenario", ">compute", ">margin", "verdict", ">moving costs once", "plan"]
     _grid("The cheapest plan, a month", heads, rows, console)
 

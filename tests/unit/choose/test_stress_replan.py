@@ -10,7 +10,7 @@ from solvent.choose.economics import DAYS_PER_MONTH
 from solvent.choose.offers.demand import Demand, Hour
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.record import Offer, exactly
-from solvent.choose.stress.replan import Replanner, changed
+from solvent.choose.stress.replan import Replanner, changed, merged
 from solvent.choose.stress.scenario_file import Power, Scenario
 
 # A day of 24M tokens of output, one million an hour.
@@ -119,3 +119,28 @@ def test_a_machine_that_does_more_is_asked_for_fewer_hours() -> None:
     [own] = changed((machine("own"),), {"machine_output": 2.0})
     assert own.output_tok_per_s is not None
     assert own.output_tok_per_s.value == pytest.approx(2 * 1_000_000 / 3_600 * 1.0001)
+
+
+def test_scenarios_together_lose_all_that_each_loses_and_move_once() -> None:
+    barred = scenario(bars=["a"], migration=MOVING, changes=[{"assumption": "usage", "times": 2}])
+    frozen = scenario(
+        freezes_capacity=True, power_cap_share=0.5, loses_regions=["us"], migration={**MOVING, "person_days": 20},
+        changes=[{"assumption": "usage", "times": 3}],
+    )  # fmt: skip
+    both = merged([barred, frozen])
+    assert (both.bars, both.loses_regions, both.freezes_capacity, both.power_cap_share) == (("a",), ("us",), True, 0.5)
+    assert both.migration is not None and both.migration.person_days == 20
+    found = Replanner((DEAR, CHEAP), DEMAND, Needs()).under(both, ["a"])
+    # Six times the use, all of it at the dear one.
+    assert found is not None and found.compute_usd == pytest.approx(6 * 72 * DAYS_PER_MONTH)
+
+
+def test_two_that_each_leave_a_way_out_may_leave_none_together() -> None:
+    own = machine("own", usd=0.5)
+    planner = Replanner((own, CHEAP), DEMAND, Needs())
+    barred = scenario(bars=["a"])
+    frozen = scenario(freezes_capacity=True, changes=[{"assumption": "usage", "times": 2}])
+    alone = [planner.under(s, ["a"]) for s in (barred, frozen)]
+    assert all(plan is not None and plan.feasible for plan in alone)
+    both = planner.under(merged([barred, frozen]), ["a"])
+    assert both is not None and not both.feasible and any("let in a" in line for line in both.lines)

@@ -20,7 +20,7 @@ from solvent.choose.stress.figures import figure_id, stress_figures
 from solvent.choose.stress.flips import BELIEVED, Flips, Told, flips
 from solvent.choose.stress.outcome import Model, Outcome
 from solvent.choose.stress.product import from_statement
-from solvent.choose.stress.run import Result, alone, at_home, killer, swings, together, turning_points
+from solvent.choose.stress.run import Result, alone, at_home, killer, structural_pairs, swings, together, turning_points
 from solvent.choose.stress.scenario_file import LARGEST, Change, Scenario, ScenarioFile, SignalFile
 from solvent.choose.stress.sensitivity import LEVEL, N_SAMPLES, SEED, decide
 
@@ -83,7 +83,7 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
         "passed": base.verdict in PASSES and all(r.outcome.verdict in PASSES for r in results if r.touches),
         "killer": worst.name if worst else None,
         "scenarios": rows,
-        "together": _together(model, file, chosen) if options.combine else [],
+        "together": _together(model, file, chosen, options.replanner) if options.combine else [],
         "turning_points": [{**asdict(p), "label": label_of(p.key)} for p in turning_points(model, keys)],
         "tornado": [{**asdict(s), "label": label_of(s.key)} for s in swings(model, chosen)],
         "sensitivity": _sensitivity(model, chosen),
@@ -198,17 +198,35 @@ def _replan(plan: Replan, model: Model, values: Mapping[str, float]) -> dict[str
     return found
 
 
-def _together(model: Model, file: ScenarioFile, chosen: Sequence[Scenario]) -> list[dict[str, Any]]:
-    """Named groups, all at once, and of the pairs the worst and the best."""
+def _together(
+    model: Model, file: ScenarioFile, chosen: Sequence[Scenario], replanner: Replanner | None
+) -> list[dict[str, Any]]:
+    """Named groups, all at once, of the pairs the worst and the best; with offers, pairs that take places away."""
     results = together(model, file, chosen)
     groups = [r for r in results if "+" not in r.name]
     pairs = [r for r in results if "+" in r.name]
     shown = pairs if len(pairs) <= 2 * SHOWN_PAIRS else pairs[:SHOWN_PAIRS] + pairs[-SHOWN_PAIRS:]
+    named = {frozenset(r.of) for r in groups + shown}
+    lost = structural_pairs(model, chosen) if replanner else []
     return [
         {"name": r.name, "title": r.title, "of": list(r.of), "touches": r.touches, "outcome": _outcome(r.outcome),
-         "margin_low_usd": r.margin_low_usd, "margin_high_usd": r.margin_high_usd}
-        for r in groups + shown
+         "margin_low_usd": r.margin_low_usd, "margin_high_usd": r.margin_high_usd,
+         "replan": _replan_together(model, file, r, replanner) if replanner else None}
+        for r in groups + shown + [pair for pair in lost if frozenset(pair.of) not in named]
     ]  # fmt: skip
+
+
+def _replan_together(model: Model, file: ScenarioFile, result: Result, replanner: Replanner) -> dict[str, Any] | None:
+    """The new plan of a group of the file, or of a pair that takes places away; None for the others."""
+    from solvent.choose.stress.replan import merged
+
+    scenarios = [file.named(name) for name in result.of]
+    structural = [scenario.is_structural for scenario in scenarios]
+    named = result.name in {group.name for group in file.together}
+    if not any(structural) or not (named or all(structural)):
+        return None
+    plan = replanner.under(merged(scenarios), [vendor for vendor, _ in model.product.vendors()])
+    return _replan(plan, model, result.values) if plan else None
 
 
 def _sensitivity(model: Model, chosen: Sequence[Scenario]) -> dict[str, Any] | None:

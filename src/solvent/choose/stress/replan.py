@@ -20,7 +20,7 @@ from solvent.choose.offers.demand import Demand, from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, read_offers
 from solvent.choose.offers.record import Offer, Range
-from solvent.choose.stress.assumptions import name_of, scope_of
+from solvent.choose.stress.assumptions import combined, name_of, scope_of
 from solvent.choose.stress.scenario_file import LARGEST, Migration, Power, Scenario
 
 DAYS_PER_YEAR = 365.25
@@ -55,7 +55,7 @@ class Replanner:
 
         vendors: who serves the product today, the largest first.
         """
-        values = {change.key: change.value for change in scenario.changes}
+        values = combined((change.key, change.value) for change in scenario.changes)
         offers, demand = changed(self.offers, values, self.power), self.demand.scaled(growth(values))
         needs = self.needs
         lost: list[str] = []
@@ -72,9 +72,8 @@ class Replanner:
             lost += sorted(filter(None, gone))
         if scenario.freezes_capacity:
             offers = self._frozen(offers)
-        if scenario.power_cap_share is not None:
-            if not isinstance(self.today, Plan) or not self.today.watts_peak:
-                return None
+        # A plan that draws no power of its own has none to lose.
+        if scenario.power_cap_share is not None and isinstance(self.today, Plan) and self.today.watts_peak:
             needs = replace(needs, power_cap_w=self.today.watts_peak * scenario.power_cap_share)
         if offers == self.offers and needs == self.needs and demand == self.demand:
             return None
@@ -105,6 +104,21 @@ class Replanner:
         n = {use.offer.id: max(use.machines) for use in uses}
         kept = [o if o.is_api else replace(o, n_machines_max=n[o.id]) for o in offers if o.is_api or n.get(o.id)]
         return tuple(kept)
+
+
+def merged(scenarios: Sequence[Scenario]) -> Scenario:
+    """Several scenarios as one: all changes, all that is lost, the tighter cap, the larger move (one moves once)."""
+    first = scenarios[0]
+    caps = [s.power_cap_share for s in scenarios if s.power_cap_share is not None]
+    moves = [s.migration for s in scenarios if s.migration is not None]
+    return first.model_copy(update={
+        "changes": tuple(change for s in scenarios for change in s.changes),
+        "bars": tuple(dict.fromkeys(name for s in scenarios for name in s.bars)),
+        "loses_regions": tuple(dict.fromkeys(name for s in scenarios for name in s.loses_regions)),
+        "freezes_capacity": any(s.freezes_capacity for s in scenarios),
+        "power_cap_share": min(caps, default=None),
+        "migration": max(moves, key=lambda m: m.person_days * m.usd_per_person_day, default=None),
+    })  # fmt: skip
 
 
 def replanner_of(path: Path, statement: Mapping[str, Any], power: Power | None, day: date) -> Replanner:

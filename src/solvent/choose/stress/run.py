@@ -23,6 +23,7 @@ REACH = 1_000.0
 STEPS = 60
 MAX_CORNERS = 10
 MAX_PAIRED = 16
+MAX_STRUCTURAL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,15 @@ def together(model: Model, file: ScenarioFile, chosen: Sequence[Scenario]) -> li
             results.append(_result(model, "all-adverse", "All that lower the margin, at once", lowering))
         results.append(_result(model, "all", "All of them at once", touching))
     return results + sorted(pairs, key=lambda r: _order(r.outcome.margin_usd))
+
+
+def structural_pairs(model: Model, chosen: Sequence[Scenario]) -> list[Result]:
+    """Every pair of scenarios that take a place away: what they come to is for a new plan to say."""
+    structural = [s for s in chosen if s.is_structural][:MAX_STRUCTURAL]
+    return [
+        _result(model, f"{a.name}+{b.name}", f"{a.title}; {b.title}", [a, b])
+        for a, b in itertools.combinations(structural, 2)
+    ]
 
 
 def killer(base: Outcome, results: Iterable[Result]) -> Result | None:
