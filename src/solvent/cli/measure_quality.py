@@ -54,6 +54,7 @@ def add_quality(document: dict[str, Any], wanted: Quality, loaded: LanguageModel
     loaded: the model of this process, None where the target is none; then only scores of the user's are taken.
     Raises: MeasureError, EngineError, ModelFileError"""
     from solvent.cli.progress import progress
+    from solvent.measure.quality.figures import own_file_figures
 
     if not 0 < wanted.items <= 1_000_000:
         raise MeasureError("--items", str(wanted.items), "1 to 1,000,000")
@@ -63,7 +64,7 @@ def add_quality(document: dict[str, Any], wanted: Quality, loaded: LanguageModel
     figures: dict[str, Any] = {}
     raw: dict[str, Any] = {}
     for path in own:
-        figures |= _own(path, date)
+        figures |= own_file_figures(path, date)
     if others:
         if loaded is None:
             raise MeasureError(
@@ -128,21 +129,6 @@ def _text(path: Path, variants: tuple[Variant, Variant | None], n_items: int, te
     kept = {**{key: document[key] for key in keys}, "window": size}
     name = this.name if other is None else f"{this.name} against {other.name}"
     return lambda date: text_figures(path.stem, name, [kept], date), {**document, "window": size}
-
-
-def _own(path: Path, date: str) -> dict[str, Any]:
-    """A user's own scores: the first variant is what the others are compared with."""
-    from solvent.measure.quality.figures import own_figures
-    from solvent.measure.quality.own_scores import compare_scores, read_scores
-
-    scores = read_scores(path)
-    first, *others = scores.variants
-    if not others:
-        raise MeasureError(str(path), f"the one variant {first!r}", "two or more, the first to compare with")
-    found: dict[str, Any] = {}
-    for name in others:
-        found |= own_figures(f"{scores.name}.{name}", compare_scores(scores, name, first), date)
-    return found
 
 
 def _against(text: str | None, this: Variant) -> Variant | None:

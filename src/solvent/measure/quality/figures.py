@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp
+from pathlib import Path
 from typing import Any
 
+from solvent.errors import MeasureError
 from solvent.figure import Figure
-from solvent.measure.quality.own_scores import OwnComparison
+from solvent.measure.quality.own_scores import OwnComparison, compare_scores, read_scores
 from solvent.measure.quality.paired import Difference, Paired, compare, mean
 from solvent.measure.quality.score_set import SetScore
 
@@ -99,6 +101,20 @@ def text_figures(
                 figure_id, f"{label}, {name}", value, unit, "measured", source,
                 low=low, high=high, level=None if low is None else 0.95, date=date,
             )  # fmt: skip
+    return found
+
+
+def own_file_figures(path: Path, date: str | None = None) -> dict[str, Figure]:
+    """Figures of a file of own scores: its first variant is what the others are compared with.
+
+    Raises: MeasureError (as read_scores; a file of one variant)"""
+    scores = read_scores(path)
+    first, *others = scores.variants
+    if not others:
+        raise MeasureError(str(path), f"the one variant {first!r}", "two or more, the first to compare with")
+    found: dict[str, Figure] = {}
+    for name in others:
+        found |= own_figures(f"{scores.name}.{name}", compare_scores(scores, name, first), date)
     return found
 
 
