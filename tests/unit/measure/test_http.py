@@ -187,6 +187,13 @@ def test_a_response_is_whole_at_its_end_however_it_is_cut(cuts: list[int], which
             assert arrived_s == next(i for i, b in enumerate(places[1:]) if b > end + len(data))
 
 
+@pytest.mark.parametrize("response", [RESPONSE.replace(chunk(event(b"[DONE]")), b""), LENGTH])
+def test_byte_by_byte_it_is_whole_with_its_last(response: bytes) -> None:
+    framing = Framing()
+    done = [framing.feed(response[i : i + 1]) for i in range(len(response))]
+    assert done == [False] * (len(response) - 1) + [True]
+
+
 def test_a_truncated_response_is_not_whole() -> None:
     assert not Framing().feed(RESPONSE[:-20])
     assert not Framing().feed(LENGTH[:-1])

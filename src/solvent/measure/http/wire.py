@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from solvent.measure.http.framing import Framing
 from solvent.measure.target import Clock
@@ -34,11 +34,12 @@ Ended = Literal["whole", "eof", "reset", "timeout", "too_many_bytes", "garbage"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server listens. tls: None for plain HTTP."""
+    """Where a server listens. tls: None for plain HTTP.   addresses: of the host, looked up once."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    addresses: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,10 @@ async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock) -
 
 async def _connect(place: Place, received: Received, bounds: Bounds, clock: Clock) -> _Link:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    if not place.addresses:
+        place.addresses.extend(await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM))
     fault: OSError = OSError("no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in place.addresses:
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)
         try:
