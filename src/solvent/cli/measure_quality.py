@@ -125,8 +125,9 @@ def _text(path: Path, variants: tuple[Variant, Variant | None], n_items: int, te
         lambda done, all_: tell(f"{path.stem} {done}/{all_} windows", done / all_),
     )  # fmt: skip
     document = found["this" if other else "reference"].document()
-    keys = ("n_predicted", "perplexity", "mean_nll", *(("mean_kl", "p999_kl", "same_top") if other else ()))
-    kept = {**{key: document[key] for key in keys}, "window": size}
+    strayed = ("mean_kl", "p999_kl", "same_top")
+    kept = {key: value for key, value in document.items() if other or not key.startswith(strayed)}
+    kept["window"] = size
     name = this.name if other is None else f"{this.name} against {other.name}"
     return lambda date: text_figures(path.stem, name, [kept], date), {**document, "window": size}
 

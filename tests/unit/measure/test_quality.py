@@ -19,7 +19,7 @@ from solvent.measure.quality.figures import own_figures, quality_figures, text_f
 from solvent.measure.quality.items import Item, ItemSet, read_items, shots
 from solvent.measure.quality.needle import needle_items
 from solvent.measure.quality.own_scores import compare_scores, read_scores
-from solvent.measure.quality.paired import accuracy_difference, compare, difference, mcnemar, mean
+from solvent.measure.quality.paired import accuracy_difference, compare, difference, mcnemar, mean, share
 from solvent.measure.quality.score_set import ItemScore, SetScore, outcome, score_set
 from solvent.measure.quality.scorer import Ending, Scorer
 
@@ -324,6 +324,17 @@ def test_a_bootstrap_is_as_wide_as_the_standard_error() -> None:
     for bad in (([], []), ([1.0], [1.0]), ([1.0, 2.0, 3.0], [1.0, 2.0])):
         with pytest.raises(MeasureError):
             difference(*bad)
+
+
+def test_a_share_has_wilsons_interval() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998), 857–872, table I, method 3: 81/263, 15/148, 0/20, 1/29.
+    for n_right, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
+                                  (1, 29, 0.0061, 0.1718)):  # fmt: skip
+        found = share(n_right, n)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=6e-5)
+    assert share(20, 20).low < 0.9 and share(20, 20).high == 1
+    with pytest.raises(MeasureError):
+        share(0, 0)
 
 
 def test_sets_that_are_not_the_same_are_not_paired() -> None:

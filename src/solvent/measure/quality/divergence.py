@@ -62,6 +62,7 @@ class Strayed:
         known = len(self.kl) > 1
         kls = mean(self.piece_means()) if known else None
         tops = mean([float(piece.mean()) for piece in self.same]) if known else None
+        nlls = mean([float(piece.mean()) for piece in self.nll]) if known else None
         return {
             "n_predicted": len(kl),
             "mean_kl": float(kl.mean()), "mean_kl_low": kls and kls.low, "mean_kl_high": kls and kls.high,
@@ -69,6 +70,7 @@ class Strayed:
             "p999_kl": float(np.quantile(kl, 0.999)), "max_kl": float(kl.max()),
             "same_top": float(same.mean()), "same_top_low": tops and tops.low, "same_top_high": tops and tops.high,
             "mean_nll": float(nll.mean()), "perplexity": exp(float(nll.mean())),
+            "perplexity_low": nlls and exp(nlls.low), "perplexity_high": nlls and exp(nlls.high),
         }  # fmt: skip
 
 

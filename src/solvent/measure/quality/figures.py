@@ -14,7 +14,7 @@ from typing import Any
 from solvent.errors import MeasureError
 from solvent.figure import Figure
 from solvent.measure.quality.own_scores import OwnComparison, compare_scores, read_scores
-from solvent.measure.quality.paired import Difference, Paired, compare, mean
+from solvent.measure.quality.paired import Difference, Paired, compare, mean, share
 from solvent.measure.quality.score_set import SetScore
 
 # Of a Perplexity's and a Divergence's document (docs/reference/metrics-of-quality.md): key → label, unit.
@@ -46,15 +46,17 @@ def quality_figures(
 def set_figures(score: SetScore, date: str | None = None) -> list[Figure]:
     """Accuracy (and per byte where there are choices) and nats a byte of the right endings, with 95% intervals."""
     source = f"{score.variant} on {score.name}, {len(score.scores)} items, {score.n_shots} examples"
-    rows = [("accuracy", "accuracy", "share", [float(one.right) for one in score.scores])]
-    per_byte = [float(one.right_per_byte) for one in score.scores if one.right_per_byte is not None]
+    scores = score.scores
+    rows = [("accuracy", "accuracy", "share", share(sum(one.right for one in scores), len(scores)))]
+    per_byte = [one.right_per_byte for one in scores if one.right_per_byte is not None]
     if per_byte:
-        rows.append(("accuracy_per_byte", "accuracy by log-probability a byte", "share", per_byte))
-    nats = [-one.gold_logprob / one.gold_bytes for one in score.scores]
+        label = "accuracy by log-probability a byte"
+        rows.append(("accuracy_per_byte", label, "share", share(sum(per_byte), len(per_byte))))
+    nats = mean([-one.gold_logprob / one.gold_bytes for one in scores])
     rows.append(("gold_nats_per_byte", "surprise at the right ending", "nats/byte", nats))
     return [
-        _figure(f"quality.{score.name}.{key}", (f"{label}, {score.name}", unit), mean(values), source, date)
-        for key, label, unit, values in rows
+        _figure(f"quality.{score.name}.{key}", (f"{label}, {score.name}", unit), value, source, date, None)
+        for key, label, unit, value in rows
     ]
 
 
@@ -84,7 +86,8 @@ def text_figures(
 ) -> dict[str, Figure]:
     """Figures from the documents of a perplexity and a divergence over one text.
 
-    Perplexity gets its interval from the standard error of mean_nll, which takes predictions as independent."""
+    An interval is `KEY_low` to `KEY_high` of the document; without one perplexity takes the standard error of mean_nll,
+    which holds predictions for independent."""
     found: dict[str, Figure] = {}
     for document in documents:
         source = f"{variant} on {name}, {document['n_predicted']} predictions in windows of {document['window']}"
@@ -92,9 +95,9 @@ def text_figures(
             if key not in document:
                 continue
             value = float(document[key])
-            low = high = None
+            low, high = document.get(f"{key}_low"), document.get(f"{key}_high")
             error = document.get("standard_error")
-            if key == "perplexity" and error is not None and error == error:
+            if low is None and key == "perplexity" and error is not None and error == error:
                 low, high = value * exp(-1.96 * error), value * exp(1.96 * error)
             figure_id = f"quality.{name}.{key}"
             found[figure_id] = Figure(

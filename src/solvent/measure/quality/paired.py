@@ -96,6 +96,15 @@ def accuracy_difference(only_this: int, only_other: int, n: int) -> Difference:
     return Difference(value, min(max(middle - half, -1.0), value), max(min(middle + half, 1.0), value), n)
 
 
+def share(n_right: int, n: int) -> Difference:
+    """n_right/n with Wilson's interval, which isn't of width zero at none or all.   Raises: MeasureError (n is 0)"""
+    if n < 1:
+        raise MeasureError("share", "no item", "at least one")
+    p, square = n_right / n, Z * Z / n
+    middle, half = p + square / 2, Z * sqrt(p * (1 - p) / n + square / (4 * n))
+    return Difference(p, max((middle - half) / (1 + square), 0.0), min((middle + half) / (1 + square), 1.0), n)
+
+
 def mcnemar(only_this: int, only_other: int) -> float:
     """The chance of a split at least as uneven where both variants are as good: two-sided, exact."""
     n, k = only_this + only_other, min(only_this, only_other)
