@@ -61,7 +61,7 @@ class PathTable(Table):
     quality_floor: float = Field(default=0.9, ge=0, le=1)
     horizon_months: float = Field(default=12, gt=0, le=120)
     derive: bool = True
-    draws: int = Field(default=2_000, ge=100, le=20_000)
+    draws: int = Field(default=8_000, ge=100, le=20_000)
     seed: int = Field(default=20_240_229, ge=0)
 
 

@@ -17,6 +17,8 @@ from solvent.choose.economics import Array, Economics, resampled
 from solvent.choose.path.draws import Drawer
 from solvent.choose.path.step import PARTS, Step, Tail, Terms
 
+# Of the bootstrap: draws × customers.
+MAX_WEIGHTS = 100_000_000
 _PART_OF = {"input_tok": "input", "input_image_tok": "input", "input_audio_tok": "input", "input_video_tok": "input",
             "cache_read_tok": "cache", "cache_write_5m_tok": "cache", "cache_write_1h_tok": "cache",
             "output_tok": "output", "reasoning_tok": "reasoning"}  # fmt: skip
@@ -200,7 +202,10 @@ def _customer_draws(
     table = np.array([[compute or 0.0, revenue or 0.0, n] for revenue, compute, n in e.by_customer])
     columns = [table, *(_columns(table, tail.outputs_per_month) for tail in tails)]
     wide = np.concatenate(columns, axis=1)
-    sums = np.concatenate([wide.sum(axis=0, keepdims=True), resampled(wide, terms.n_draws, terms.seed)])
+    # Of very many customers fewer draws, used again: their sums hardly vary.
+    n = min(terms.n_draws, max(500, MAX_WEIGHTS // len(table)))
+    drawn_sums = np.resize(resampled(wide, n, terms.seed), (terms.n_draws, wide.shape[1]))
+    sums = np.concatenate([wide.sum(axis=0, keepdims=True), drawn_sums])
     # What belongs to no customer (rounding, unnamed rows) stays with the whole.
     whole = sums[:, :3] + (point - table.sum(axis=0))
     groups = [_Sums(*(sums[:, 3 + 8 * k + j] for j in range(8))) for k in range(len(tails))]

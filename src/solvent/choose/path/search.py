@@ -21,7 +21,7 @@ MAX_SETS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The path: steps in order.   reached: with at least the asked probability.   price_usd: over the horizon.
+    """The path: steps in order.   reached: in the required share of draws.   price_usd: over the horizon.
 
     miss_usd: the shortfall a month at the asked probability; ≤ 0 where it is reached.
     n_sets: sets that were looked at.   exact: all of them were.
@@ -69,7 +69,7 @@ def search(model: Model, steps: Sequence[Step], terms: Terms) -> Found:
             layer = _promising(model, layer, terms, max(1, MAX_SETS // (8 * len(steps))))
         for chosen in layer:
             entries[chosen] = _extended(model, entries, chosen, steps, terms)
-    reached = [c for c, entry in entries.items() if entry.probability >= terms.probability]
+    reached = [c for c, entry in entries.items() if entry.probability >= terms.required_share()]
     if reached:
         best = min(reached, key=lambda c: (entries[c].price_usd + entries[c].on_the_way_usd, len(c)))
     else:
@@ -105,9 +105,9 @@ def lost_a_month_usd(outcome: Outcome) -> float:
 
 def miss_usd(outcome: Outcome, terms: Terms) -> float:
     """The shortfall that isn't exceeded in the asked share of draws; no money makes up for a draw below the quality
-    floor, so it misses by infinity. ≤ 0 exactly where the policy and the floor hold with the asked probability."""
+    floor, so it misses by infinity. ≤ 0 exactly where the policy and the floor hold in the required share."""
     short = np.where(outcome.quality[1:] >= terms.quality_floor, outcome.shortfall_usd[1:], np.inf)
-    at = int(np.ceil(terms.probability * len(short))) - 1
+    at = int(np.ceil(terms.required_share() * len(short))) - 1
     return float(np.sort(short)[max(at, 0)])
 
 

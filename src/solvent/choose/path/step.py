@@ -7,6 +7,7 @@ Format: docs/reference/path.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -89,5 +90,14 @@ class Terms:
     probability: float = 0.9
     quality_floor: float = 0.9
     horizon_months: float = 12.0
-    n_draws: int = 2_000
+    n_draws: int = 8_000
     seed: int = 20_240_229
+
+    def required_share(self) -> float:
+        """Share of the draws in which the policy must hold: the probability, and what so few draws may be off by.
+
+        p + z·√(p(1 − p)/n), z the normal's 95% point. Without it the search would pick, of many sets that just fail,
+        the one that luck lifts over the line.
+        """
+        p = self.probability
+        return min(1.0, p + 1.645 * math.sqrt(p * (1 - p) / self.n_draws))
