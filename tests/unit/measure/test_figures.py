@@ -157,8 +157,11 @@ def test_an_hour_over_what_it_makes() -> None:
     per_mtok, per_output = figures["usd_per_mtok_output"], figures["cost_per_output_usd"]
     assert per_mtok.value == pytest.approx(250.0) and per_output.value == pytest.approx(0.001)
     assert per_mtok.inputs == ("output_token_throughput", "usd_per_hour") and per_mtok.method == "priced"
-    rate = figures["output_token_throughput"]
-    assert rate.high is not None and per_mtok.low == pytest.approx(1000 / float(rate.high))
+    varied = figures_of([sample(i, output_tok=4 + i % 3, chunk_tok=[1, 1, 1, 1 + i % 3]) for i in range(20)])
+    add_hourly(varied, Hourly(3.6, "a bill"))
+    rate, cost = varied["output_token_throughput"], varied["usd_per_mtok_output"]
+    assert rate.low is not None and rate.high is not None and rate.high > rate.low
+    assert cost.low == pytest.approx(1000 / float(rate.high)) and cost.high == pytest.approx(1000 / float(rate.low))
 
 
 def test_a_price_per_token_over_what_was_used() -> None:
