@@ -118,6 +118,10 @@ def test_the_engine_decodes_what_it_would_alone(model: str) -> None:
         (("--trace", "nothing.csv"), "nothing.csv"),
         (("--compare", "nothing.json"), "nothing.json"),
         (("--usd-per-mtok", "1"), "--usd-per-mtok"),
+        (("--max-time-s", "nan"), "--max-time-s"),
+        (("--seed", "-1"), "--seed"),
+        (("--sweep", "2", "--rate", "5"), "--sweep"),
+        (("--rate", "5", "--trace", "t.csv"), "--rate"),
     ],
 )
 def test_a_wrong_word_is_one_line(

@@ -72,7 +72,7 @@ def command(
 
     if requests is None:
         requests = UNTIL_PRECISE if precision is not None else REQUESTS
-    _check(requests, concurrency, sweep, warm_up)
+    _check(requests, concurrency, sweep, warm_up, seed)
     terms = Terms(Slo.of(slo or []), hourly_of(usd_per_hour, offer, project), per_token_of(usd_per_mtok))
     older = older_of(compare, across_machines)
     places = sweep or concurrency
@@ -81,7 +81,7 @@ def command(
     wired = target_of(target, places, {**http, "timeout_s": timeout_s}, engine)
     try:
         shape = {"input_tok": input_tok, "output_tok": output_tok, "spread": spread, "seed": seed, "rate": rate}
-        traced = {"trace": trace, "rate_scale": rate_scale, "closed": closed, "tokeniser": tokeniser}
+        traced = {"trace": trace, "rate_scale": rate_scale, "closed": closed, "tokeniser": tokeniser, "sweep": sweep}
         work = work_of({**shape, **traced}, wired, requests)
         load = Load(None if work.timed else concurrency, requests, max_time_s)
         first = warm_up if warm_up is not None else 1 if work.timed or sweep else places
@@ -98,12 +98,13 @@ def command(
         raise typer.Exit(1)
 
 
-def _check(requests: int, concurrency: int, sweep: int | None, warm_up: int | None) -> None:
+def _check(requests: int, concurrency: int, sweep: int | None, warm_up: int | None, seed: int) -> None:
     for name, found, least, most in (
         ("--requests", requests, 1, 10_000_000),
         ("--concurrency", concurrency, 1, 4096),
         ("--sweep", sweep, 1, 4096),
         ("--warm-up", warm_up, 0, 100_000),
+        ("--seed", seed, 0, 2**63),
     ):
         if found is not None and not least <= found <= most:
             raise MeasureError(name, str(found), f"{least} to {most:,}")

@@ -27,11 +27,16 @@ class Work:
 def work_of(options: dict[str, Any], wired: Wired, n_requests: int) -> Work:
     """The workload: a trace, else a shape, at a rate or in a closed loop.
 
-    options: trace, rate_scale, closed, rate, input_tok, output_tok, spread, seed, tokeniser."""
+    options: trace, rate_scale, closed, rate, input_tok, output_tok, spread, seed, sweep, tokeniser."""
     from solvent.measure.prompts import PromptWriter
     from solvent.measure.workload import Shape, poisson, traced
 
     write = PromptWriter(token_counter(options["tokeniser"])).write if wired.text else None
+    if options["trace"] and options["rate"] is not None:
+        raise MeasureError("--rate", "a trace beside it", "one of both", "--rate-scale plays a trace faster or slower")
+    timed = options["rate"] is not None or (options["trace"] and not options["closed"])
+    if timed and options["sweep"]:
+        raise MeasureError("--sweep", "requests with times of their own", "a closed loop", "add --closed to a trace")
     if options["trace"]:
         from solvent.measure.trace import read_trace
 

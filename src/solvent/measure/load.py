@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from solvent.errors import MeasureError
 from solvent.measure.target import Answer, Clock, Request, Target
 
 LAG_PERIOD_S = 0.01
@@ -33,11 +34,15 @@ class Load:
     """How to load a target.
 
     concurrency: places of a closed loop; None sends each request at its `at_s`.   n_max: requests at most.
-    max_time_s: no request is begun after that."""
+    max_time_s: no request is begun after that.   Raises: MeasureError (a time that isn't above 0)"""
 
     concurrency: int | None
     n_max: int
     max_time_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_time_s is not None and not 0 < self.max_time_s < float("inf"):
+            raise MeasureError("--max-time-s", str(self.max_time_s), "seconds, above 0")
 
 
 @dataclass(slots=True)
