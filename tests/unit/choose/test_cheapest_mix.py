@@ -7,12 +7,13 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 import pytest
 
-from solvent.choose.mix import program
-from solvent.choose.mix.columns import columns_of
+from solvent.choose.mix import program, search
+from solvent.choose.mix.columns import Columns, columns_of
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.solve import cheapest_mix, plan_or_none
@@ -189,14 +190,55 @@ def test_the_exhaustive_check_sees_a_plan_that_is_a_little_too_dear() -> None:
     assert plan.usd_per_day * (1 + 3 * SOLVER) != pytest.approx(expected, rel=RELATIVE + SOLVER, abs=1e-12)
 
 
+def test_a_plan_within_its_gap_and_its_bound_hold_the_optimum_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # First plans that stop at once, so that the hours and the dealt bound have work to do.
+    real = search.solve
+    monkeypatch.setattr(search, "FIRST_SHARE", 0.9)
+
+    def lazy(columns: Columns, picked: program.Picked, gap: float, limit_s: float, *, relax: bool = False) -> object:
+        return real(columns, picked, 0.3 if gap == 1e-3 else gap, limit_s, relax=relax)
+
+    checked = bettered = 0
+    for seed in range(4000, 4150):
+        offers, demand, needs = small_case(seed)
+        best = plan_or_none(offers, demand, needs, gap=0.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "solve", lazy)
+            plan = plan_or_none(offers, demand, needs, gap=1e-3)
+        assert (best is None) == (plan is None)
+        if best and plan:
+            assert plan.bound_usd_per_day <= best.usd_per_day * (1 + SOLVER) + 1e-12
+            assert best.usd_per_day <= plan.usd_per_day * (1 + SOLVER) + 1e-12
+            checked += 1
+            bettered += plan.gap > 1e-3
+    # The lazy solver's own gap is 30%; the hours leave few plans that aren't proved.
+    assert checked > 100 and bettered < 40
+
+
+def test_the_hours_bound_the_day_however_machine_days_are_dealt() -> None:
+    checked = tight = 0
+    for seed in range(5000, 5100):
+        offers, demand, needs = small_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        whole = search.minimise(columns, 0.0, 60)
+        if whole is None or not columns.machines.by_day.any():
+            continue
+        worth = np.random.default_rng(seed).uniform(0, 3, 24)
+        bound = search._dealt_bound(columns, worth, perf_counter() + 60)
+        assert bound <= whole.bound_usd * (1 + SOLVER) + 1e-12
+        checked += 1
+        tight += bound > whole.bound_usd * 0.9
+    assert checked > 30 and tight > 10
+
+
 def test_column_generation_finds_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = 0
     for seed in range(1000, 1080):
         offers, demand, needs = small_case(seed)
         direct = plan_or_none(offers, demand, needs, gap=0.0)
         with monkeypatch.context() as patch:
-            patch.setattr(program, "DIRECT_COLUMNS", 0)
-            patch.setattr(program, "_lowest", lambda values, among, n: _lowest_one(values, among))
+            patch.setattr(search, "DIRECT_COLUMNS", 0)
+            patch.setattr(search, "_lowest", lambda values, among, n: _lowest_one(values, among))
             priced = plan_or_none(offers, demand, needs, gap=0.0)
         assert (direct is None) == (priced is None)
         if direct and priced:
@@ -215,10 +257,10 @@ def test_pruning_keeps_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(2000, 2080):
         offers, demand, needs = small_case(seed)
         columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
-        whole = program.minimise(columns, 0.0, 60)
+        whole = search.minimise(columns, 0.0, 60)
         less = pruned(columns)
         removed += len(columns.machines) - len(less.machines)
-        rest = program.minimise(less, 0.0, 60)
+        rest = search.minimise(less, 0.0, 60)
         assert (whole is None) == (rest is None)
         if whole and rest:
             assert rest.bound_usd == pytest.approx(whole.bound_usd, rel=2 * SOLVER, abs=1e-9)
@@ -234,8 +276,8 @@ def test_the_optimum_may_lie_outside_the_columns_that_the_linear_program_wants(m
         machine("small", 2.4, 0.1, 1e9, billed="hour"),
         machine("decoy", 2.2, 0.05, 1e9, billed="hour"),
     ]
-    monkeypatch.setattr(program, "DIRECT_COLUMNS", 0)
-    monkeypatch.setattr(program, "_lowest", lambda values, among, n: _lowest_one(values, among))
+    monkeypatch.setattr(search, "DIRECT_COLUMNS", 0)
+    monkeypatch.setattr(search, "_lowest", lambda values, among, n: _lowest_one(values, among))
     plan = plan_or_none(offers, demand, Needs(), gap=0.0)
     assert plan is not None and plan.usd_per_day == pytest.approx(14.8, rel=RELATIVE)
 
@@ -253,13 +295,13 @@ def test_what_better_machines_crowd_out_is_not_needed(monkeypatch: pytest.Monkey
     for seed in range(3000, 3060):
         offers, demand, needs = small_case(seed)
         columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
-        whole = program.minimise(columns, 0.0, 60)
+        whole = search.minimise(columns, 0.0, 60)
         if whole is None:
             continue
-        every = program._candidates(columns)
-        left = program._Choice(*program.crowded_out(columns, every.day, every.hour, whole.bound_usd * (1 + 1e-6)))
+        every = search._candidates(columns)
+        left = program.Picked(*search.crowded_out(columns, every.day, every.hour, whole.bound_usd * (1 + 1e-6)))
         removed += every.n_columns() - left.n_columns()
-        rest = program._solve(columns, left, 0.0, 60)
+        rest = program.solve(columns, left, 0.0, 60)
         assert rest is not None
         assert rest.usd == pytest.approx(whole.bound_usd, rel=2 * SOLVER, abs=1e-9)
     assert removed > 20

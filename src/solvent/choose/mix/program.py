@@ -6,10 +6,8 @@
        Σ_{j in pool} (n_jh + n_j) ≤ n_max         of each pool
        n integer, n ≤ n_max
 
-Large problems: the linear program's dual prices of the hours price every group out; a group whose reduced cost is
-more than what lies between the best plan known and the bound can't be in a better plan, so it is left out without
-loss (reduced-cost fixing), and so are those that better ones crowd out (`crowd`). Solved by HiGHS
-(highspy). Enter at `minimise`.
+Solved by HiGHS (highspy). What it doesn't do: bring large problems down to a size that the solver likes (`search`).
+Enter at `solve`.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from solvent.choose.mix.columns import Columns, Machines
-from solvent.choose.mix.crowd import crowded_out
+from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.prune import useful_cover
 from solvent.errors import ChoiceError
 
@@ -31,10 +28,6 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
-# Up to this many integer columns the program is solved as it stands.
-DIRECT_COLUMNS = 1_500
-# What the first plan, which bounds the search for the best, may take of the time.
-FIRST_SHARE = 0.25
 # An hour is served when this much of it is: what doubles lose in a sum of some hundred shares.
 SHORT = 1e-9
 N_HOURS = 24
@@ -50,7 +43,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class Picked:
     """Which integer columns a program holds: machine-days (J,) and machine-hours (J, 24)."""
 
     day: Bools
@@ -61,130 +54,19 @@ class _Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Solved:
+class Solved:
+    """A program's solution. usd, bound_usd: of the objective; reduced costs and hour_usd: of a linear program."""
+
     usd: float
     bound_usd: float
     day: Floats
     hour: Floats
     reduced_day: Floats | None = None
     reduced_hour: Floats | None = None
+    hour_usd: Floats | None = None
 
 
-def minimise(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
-    """The cheapest counts, at most `gap` (relative) above the least possible; None where no counts serve every hour.
-
-    With gap 0 the optimum, up to the solver's feasibility tolerance of 1e-9.
-    """
-    if not columns.machines.by_day.any():
-        # Nothing ties the hours together: each is a small program of its own.
-        return _hour_by_hour(columns, gap, time_limit_s)
-    return _together(columns, gap, time_limit_s)
-
-
-def _hour_by_hour(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
-    n = len(columns.machines)
-    by_hour = np.zeros((n, N_HOURS), np.int64)
-    bound = 0.0
-    for h in np.flatnonzero(columns.busy):
-        alone = np.zeros(N_HOURS, bool)
-        alone[h] = True
-        one = Columns(columns.machines, columns.api_usd, columns.api, alone, columns.cap_w)
-        counts = _together(one, gap, time_limit_s)
-        if counts is None:
-            return None
-        by_hour += counts.by_hour
-        bound += counts.bound_usd
-    return Counts(np.zeros(n, np.int64), by_hour, bound)
-
-
-def _together(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
-    every = _candidates(columns)
-    if every.n_columns() <= DIRECT_COLUMNS:
-        solved = _solve(columns, every, gap, time_limit_s)
-        return None if solved is None else _counts(solved, solved.bound_usd)
-    priced = _priced_out(columns, every)
-    if priced is None:
-        solved = _solve(columns, every, gap, time_limit_s)
-        return None if solved is None else _counts(solved, solved.bound_usd)
-    chosen, relaxed = priced
-    first = _solve(columns, chosen, max(gap, 1e-4), time_limit_s * FIRST_SHARE)
-    if first is not None and first.usd - relaxed.usd <= gap * first.usd:
-        return _counts(first, relaxed.usd)
-    room = np.inf if first is None else first.usd - relaxed.usd + 1e-7 * abs(first.usd)
-    assert relaxed.reduced_day is not None and relaxed.reduced_hour is not None
-    kept = _Choice(every.day & (relaxed.reduced_day <= room), every.hour & (relaxed.reduced_hour <= room))
-    if first is not None and kept.n_columns() > DIRECT_COLUMNS:
-        kept = _Choice(*crowded_out(columns, kept.day, kept.hour, first.usd))
-    solved = _solve(columns, kept, gap, time_limit_s * (1 - FIRST_SHARE))
-    if solved is None or (first is not None and first.usd < solved.usd):
-        solved = first
-    return None if solved is None else _counts(solved, max(relaxed.usd, min(solved.bound_usd, solved.usd)))
-
-
-def _candidates(columns: Columns) -> _Choice:
-    """Every column that can lower the cost: an hour's cover from the API must not cost less than the machine."""
-    machines = columns.machines
-    cover = useful_cover(machines, columns.busy)
-    helps = cover > 0
-    finite = np.isfinite(columns.api_usd)
-    helps[:, finite] &= cover[:, finite] * columns.api_usd[finite] > machines.usd[:, None]
-    day = machines.by_day & (cover > 0).any(axis=1)
-    return _Choice(day, helps & ~machines.by_day[:, None])
-
-
-def _counts(solved: _Solved, bound_usd: float) -> Counts:
-    return Counts(np.rint(solved.day).astype(np.int64), np.rint(solved.hour).astype(np.int64), bound_usd)
-
-
-def _priced_out(columns: Columns, every: _Choice) -> tuple[_Choice, _Solved] | None:
-    """The linear program's optimum over all columns, found on few: (those few, the solution with all reduced costs).
-
-    None where the few can't serve the demand; then all columns are needed.
-    """
-    machines = columns.machines
-    cover = useful_cover(machines, columns.busy)
-    chosen = _starters(machines, cover, every)
-    for _ in range(200):
-        relaxed = _solve(columns, chosen, 0.0, np.inf, relax=True)
-        if relaxed is None:
-            return None
-        assert relaxed.reduced_day is not None and relaxed.reduced_hour is not None
-        tolerance = 1e-9 * max(1.0, abs(relaxed.usd))
-        day = every.day & ~chosen.day & (relaxed.reduced_day < -tolerance)
-        hour = every.hour & ~chosen.hour & (relaxed.reduced_hour < -tolerance)
-        if not (day.any() or hour.any()):
-            return chosen, relaxed
-        chosen = _Choice(
-            chosen.day | (day & _lowest(relaxed.reduced_day, day, 200)),
-            chosen.hour | (hour & _lowest(relaxed.reduced_hour, hour, 30)),
-        )
-    return None
-
-
-def _starters(machines: Machines, cover: Floats, every: _Choice) -> _Choice:
-    """The cheapest per cover, and the cheapest at all, of each hour and of the day."""
-    with np.errstate(divide="ignore"):
-        per_day = machines.usd / cover.sum(axis=1)
-        per_hour = machines.usd[:, None] / cover
-    day = _lowest(per_day, every.day, 100) | _lowest(machines.usd, every.day, 20)
-    usd = np.broadcast_to(machines.usd[:, None], per_hour.shape)
-    hour = _lowest(per_hour, every.hour, 20) | _lowest(usd, every.hour, 5)
-    return _Choice(day & every.day, hour & every.hour)
-
-
-def _lowest(values: Floats, among: Bools, n: int) -> Bools:
-    """The n lowest of each column (or of the vector) among those that count."""
-    counted = np.where(among, values, np.inf)
-    if len(counted) <= n:
-        return among.copy()
-    limit = np.partition(counted, n - 1, axis=0)[n - 1]
-    result: Bools = among & (counted <= limit)
-    return result
-
-
-def _solve(
-    columns: Columns, chosen: _Choice, gap: float, time_limit_s: float, *, relax: bool = False
-) -> _Solved | None:
+def solve(columns: Columns, chosen: Picked, gap: float, time_limit_s: float, *, relax: bool = False) -> Solved | None:
     """Solves the program with the chosen columns; None where they can't serve the demand."""
     import highspy
 
@@ -213,15 +95,16 @@ def _solve(
     usd = info.objective_function_value / program.scale
     if not relax:
         whole = chosen.n_columns() == 0  # a linear program has no separate bound
-        return _Solved(usd, usd if whole else info.mip_dual_bound / program.scale, day, hour)
-    reduced_day, reduced_hour = program.reduced(np.array(solution.row_dual))
-    return _Solved(usd, usd, day, hour, reduced_day, reduced_hour)
+        return Solved(usd, usd if whole else info.mip_dual_bound / program.scale, day, hour)
+    row_dual = np.array(solution.row_dual)
+    reduced_day, reduced_hour = program.reduced(row_dual)
+    return Solved(usd, usd, day, hour, reduced_day, reduced_hour, program.hour_usd(row_dual))
 
 
 class _Program:
     """The arrays of one program: columns are machine-days, machine-hours, then the API's share of each hour."""
 
-    def __init__(self, columns: Columns, chosen: _Choice) -> None:
+    def __init__(self, columns: Columns, chosen: Picked) -> None:
         self.columns = columns
         self.machines = columns.machines
         self.cover = useful_cover(columns.machines, columns.busy)
@@ -331,6 +214,11 @@ class _Program:
         day[self.day] = values[: len(self.day)]
         hour[self.hour_j, self.hour_h] = values[len(self.day) : len(self.day) + len(self.hour_j)]
         return day, hour
+
+    def hour_usd(self, row_dual: Floats) -> Floats:
+        """(24,) what serving all of an hour is worth by the linear program; 0 where nothing is asked."""
+        result: Floats = np.where(self.cover_row >= 0, row_dual[self.cover_row] / self.scale, 0.0)
+        return result
 
     def reduced(self, row_dual: Floats) -> tuple[Floats, Floats]:
         """Reduced costs of every machine-day and machine-hour there is, chosen or not, in USD."""

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from solvent.choose.mix.columns import columns_of
 from solvent.choose.mix.plan import Infeasible, Plan, plan_of
-from solvent.choose.mix.program import minimise
 from solvent.choose.mix.prune import pruned
+from solvent.choose.mix.search import minimise
 from solvent.choose.offers.demand import Demand
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.record import Offer
