@@ -18,7 +18,9 @@ def markdown(result: dict[str, Any]) -> str:
         size = f"{card['bytes'] / 1e6:,.0f} MB ({card['bytes'] / card['n_rows']:.0f} B a row{decoded})"
         columns = f"{len(card['columns'])} columns, {card['n_customers']:,} customers"
         lines.append(f"- {card['n_rows']:,} rows, {card['kind']}, {size}, {columns}; {passes} the rest")
-    lines += ["", *(_counts(result) if "counts" in (result["arms"][0]["samples"] or [{}])[0] else _arms(result)), ""]
+    first = (result["arms"][0]["samples"] or [{}])[0]
+    rows = _counts(result) if "counts" in first else _mixes(result) if "mix" in first else _arms(result)
+    lines += ["", *rows, ""]
     for check in result["checks"]:
         how = (
             "equal to the last digit"
@@ -85,6 +87,26 @@ def _counts(result: dict[str, Any]) -> list[str]:
     return [*lines, "", f"{shared}; by more than 1% apart: {c['conflicting']:,}{share}."]
 
 
+def _mixes(result: dict[str, Any]) -> list[str]:
+    heads = ("offers", "left after pruning", "machines", "gap", "solve s, median (worst)", "CPU s", "peak GiB", "bar")
+    lines = [f"| market | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for arm in result["arms"]:
+        if not arm["samples"]:
+            lines.append(f"| {arm['arm']} | not installed |{' |' * (len(heads) - 1)}")
+            continue
+        mixes = [sample["mix"] for sample in arm["samples"]]
+        wall, cpu = ([mix[key] for mix in mixes] for key in ("solve_s", "solve_cpu_s"))
+        gap = max(mix["gap"] for mix in mixes)
+        met = "met" if gap <= 1e-3 and max(wall) < 20 else "missed"
+        peak = max(s["peak_bytes"] for s in arm["samples"]) / GIB
+        counts = " | ".join(f"{mixes[0][key]:,}" for key in ("n_offers", "n_left", "n_machines"))
+        lines.append(
+            f"| {arm['arm']} | {counts} | {gap:.3%}"
+            f" | {summary(wall)['median']:.2f} ({max(wall):.2f}) | {summary(cpu)['median']:.2f} | {peak:.2f} | {met} |"
+        )
+    return lines
+
+
 def page(results: list[dict[str, Any]]) -> str:
     """A published page: the machine, then a section a case."""
     machine = results[0]["machine"]
@@ -93,5 +115,6 @@ def page(results: list[dict[str, Any]]) -> str:
     where = (
         "Raw samples: the JSON files in the folder of this page's name. How to read it: docs/reference/benchmarks.md."
     )
-    head = ["# Money wing: measured", "", made, where, ""]
+    wing = "Choice" if any("mix" in sample for arm in results[0]["arms"] for sample in arm["samples"]) else "Money wing"
+    head = [f"# {wing}: measured", "", made, where, ""]
     return "\n".join(head) + "\n" + "\n".join(markdown(result) for result in results)

@@ -14,6 +14,7 @@ import pytest
 
 from solvent.choose.mix import program, search
 from solvent.choose.mix.columns import Columns, columns_of
+from solvent.choose.mix.decompose import rests
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.solve import cheapest_mix, plan_or_none
@@ -305,6 +306,31 @@ def test_what_better_machines_crowd_out_is_not_needed(monkeypatch: pytest.Monkey
         assert rest is not None
         assert rest.usd == pytest.approx(whole.bound_usd, rel=2 * SOLVER, abs=1e-9)
     assert removed > 20
+
+
+def test_machines_that_are_all_needed_don_t_crowd_one_another_out() -> None:
+    demand = day([Hour(1, 3600.0, 0, 0)])
+    limited = {"n_machines_max": 1, "billed": "hour"}
+    offers = [machine("a", 1.0, 0.5, 1e9, **limited), machine("b", 1.1, 0.5, 1e9, **limited)]
+    offers.append(machine("c", 1.2, 0.5, 1e9, **limited))
+    columns = columns_of(offers, demand, 0.0, None)
+    every = search._candidates(columns)
+    _, hour = search.crowded_out(columns, every.day, every.hour, 2.1)
+    # Two run at once: the third is never needed, the second is.
+    left = [columns.machines.offers[j] for j in np.flatnonzero(hour[:, 0])]
+    assert sorted(left) == [(0,), (1,)]
+
+
+def test_the_rest_of_an_hour_has_what_the_day_left_of_pool_and_power() -> None:
+    demand = day([Hour(1, 3600.0, 0, 0)])
+    pool = {"pool": "p", "n_machines_max": 2}
+    offers = [machine("day", 1.0, 0.4, 1e9, **pool), machine("hour", 1.0, 0.4, 1e9, billed="hour", **pool)]
+    columns = columns_of(offers, demand, 0.0, 250.0)
+    by_day = np.where(columns.machines.by_day, 1, 0)
+    ((h, rest),) = rests(columns, by_day)
+    assert h == 0 and list(rest.machines.n_max) == [1] and rest.cap_w == 150.0
+    assert rest.machines.cover[0, 0] == pytest.approx(0.4 / 0.6)
+    assert list(rests(columns, np.where(columns.machines.by_day, 3, 0))) == []
 
 
 @pytest.mark.parametrize("billed", ["day", "hour"])

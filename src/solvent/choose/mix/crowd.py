@@ -50,7 +50,9 @@ def crowded_out(columns: Columns, day: Bools, hour: Bools, limit_usd: float) -> 
 
 def _at_most(usd: float, prices: Floats) -> float:
     """How many machines a cost buys at most; inf where one costs nothing."""
-    lowest = float(prices.min()) if len(prices) else 1.0
+    if not len(prices):
+        return 0.0
+    lowest = float(prices.min())
     return float(np.floor(usd / lowest * (1 + 1e-9))) if lowest > 0 else np.inf
 
 
