@@ -64,39 +64,43 @@ void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, in
     prepare_query(*kernels_, format, layer_index, n, out, own.q_codes.data() + place, &own.q_unit[r], &own.q_sum[r]);
 }
 
-void Decoder::store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
+Stored Decoder::load_key(const Layer& layer, int slot, int head, float* out) {
     const int n = config.head_size;
-    const Slot& s = (*slots_)[static_cast<size_t>(slot)];
+    const int position = (*slots_)[static_cast<size_t>(slot)].position;
     const float* k = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + head * n);
-    float* key = own.attended.data();
-    std::memcpy(key, k, sizeof(float) * static_cast<size_t>(n));
-    if (!layer.k_bias.empty()) kernels_->add(key, layer.k_bias.data() + head * n, n);
-    if (!layer.k_norm.empty()) kernels_->rms_norm(key, layer.k_norm.data(), config.norm_eps, n, key);
-    const size_t at = static_cast<size_t>(s.position) * rope_frequency.size();
-    kernels_->rope(key, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
-    s.sequence->store_key(*kernels_, layer_index, head, s.position, key, own.turned.data());
+    std::memcpy(out, k, sizeof(float) * static_cast<size_t>(n));
+    if (!layer.k_bias.empty()) kernels_->add(out, layer.k_bias.data() + head * n, n);
+    if (!layer.k_norm.empty()) kernels_->rms_norm(out, layer.k_norm.data(), config.norm_eps, n, out);
+    const size_t at = static_cast<size_t>(position) * rope_frequency.size();
+    kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
+    return {false, position, out};
 }
 
-void Decoder::store_value(Thread& own, const Layer& layer, int layer_index, int slot, int head) {
+Stored Decoder::load_value(const Layer& layer, int slot, int head, float* out) {
     const int n = config.head_size;
-    const Slot& s = (*slots_)[static_cast<size_t>(slot)];
     const float* v = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + kv_16_ + head * n);
-    float* value = own.attended.data();
-    std::memcpy(value, v, sizeof(float) * static_cast<size_t>(n));
-    if (!layer.v_bias.empty()) kernels_->add(value, layer.v_bias.data() + head * n, n);
-    s.sequence->store_value(*kernels_, layer_index, head, s.position, value, own.turned.data());
+    std::memcpy(out, v, sizeof(float) * static_cast<size_t>(n));
+    if (!layer.v_bias.empty()) kernels_->add(out, layer.v_bias.data() + head * n, n);
+    return {true, (*slots_)[static_cast<size_t>(slot)].position, out};
 }
 
-// Keys and values of all slots. A head's tokens go in order, since a centre follows from the tokens before it.
+// Keys and values of all slots. A head's tokens go in order, since a centre follows from the tokens before it; two of a
+// sequence go together.
 void Decoder::store_all(int thread, int layer) {
     Thread& own = threads_[static_cast<size_t>(thread)];
     const Layer& l = layers[static_cast<size_t>(layer)];
+    const int n = static_cast<int>(slots_->size());
+    const auto load = [&](int s, int item, float* out) { return item % 2 ? load_value(l, s, item / 2, out) : load_key(l, s, item / 2, out); };
     for (int item = thread; item < 2 * config.n_kv_heads; item += team_.n_active())
-        for (int s = 0; s < static_cast<int>(slots_->size()); ++s)
-            if (item % 2 == 0) store_key(own, l, layer, s, item / 2);
-            else store_value(own, l, layer, s, item / 2);
+        for (int s = 0; s < n;) {
+            Sequence& sequence = *(*slots_)[static_cast<size_t>(s)].sequence;
+            Stored two[2] = {load(s, item, own.query.data()), {}};
+            const bool pair = s + 1 < n && (*slots_)[static_cast<size_t>(s) + 1].sequence == &sequence;
+            if (pair) two[1] = load(s + 1, item, own.query.data() + up_16(config.head_size));
+            sequence.store(*kernels_, layer, item / 2, two, 1 + pair, own.turned.data());
+            s += 1 + pair;
+        }
 }
-
 
 void Decoder::attention(int thread, int layer, int phase) {
     if (!separate_) {
@@ -122,8 +126,8 @@ void Decoder::attend(int thread, int layer, int item) {
     const int all_keys = (*slots_)[static_cast<size_t>(last_slot)].position + 1;
     const int begin = spread_ ? span * kSpanKeys : 0, end = spread_ ? std::min(all_keys, begin + kSpanKeys) : all_keys;
     if (separate_ && end == all_keys) {
-        store_key(own, l, layer, tile.first, head);
-        store_value(own, l, layer, tile.first, head);
+        const Stored two[2] = {load_key(l, tile.first, head, own.query.data()), load_value(l, tile.first, head, own.query.data() + up_16(config.head_size))};
+        (*slots_)[static_cast<size_t>(tile.first)].sequence->store(*kernels_, layer, head, two, 2, own.turned.data());
     }
     const Sequence& sequence = *(*slots_)[static_cast<size_t>(tile.first)].sequence;
     const CacheFormat& format = sequence.format();

@@ -142,6 +142,11 @@ CodeBook book_from(nb::dict d) {
             if (std::abs(book.table[code << shift] - 128 - step) < std::abs(book.table[best << shift] - 128 - step)) best = code;
         book.nearest[step + 128] = static_cast<uint8_t>(best);
     }
+    for (int i = 0; i < 16; ++i) {
+        const bool there = book.bits <= 4 && i < 1 << book.bits, next = there && i + 1 < 1 << book.bits;
+        book.level[i] = there ? book.value[i << shift] : 0.0f;
+        book.border[i] = next ? 0.5f * (book.value[i << shift] + book.value[(i + 1) << shift]) : std::numeric_limits<float>::infinity();
+    }
     return book;
 }
 

@@ -119,8 +119,8 @@ class Decoder {
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
     void load_query(Thread& own, const Layer& layer, int slot, int head, int row, const CacheFormat& format, int layer_index);
-    void store_key(Thread& own, const Layer& layer, int layer_index, int slot, int head);
-    void store_value(Thread& own, const Layer& layer, int layer_index, int slot, int head);
+    Stored load_key(const Layer& layer, int slot, int head, float* out);
+    Stored load_value(const Layer& layer, int slot, int head, float* out);
     void store_all(int thread, int layer);
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);

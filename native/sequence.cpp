@@ -98,35 +98,52 @@ CacheView Sequence::view(int layer, int head, int chunk) const {
     return view;
 }
 
-void Sequence::store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch) {
-    const int n = shape_.head_size, chunk = t / kKeyChunk, in_chunk = t % kKeyChunk;
-    const Place p = place(layer, head, chunk);
-    const CodeBook* book = format_->key_book(layer);
-    if (!book) {
-        auto* to = reinterpret_cast<uint16_t*>(p.head + static_cast<size_t>(in_chunk / 16) * p.plan->key_block);
-        return kernels.store_half(key, n, to + in_chunk % 16, 16);
+void Sequence::store(const Kernels& kernels, int layer, int head, const Stored* vectors, int n_vectors, float* scratch) {
+    // A key that begins a tile is centred by the key before it, once that is kept.
+    if (n_vectors == 2 && vectors[1].t % 16 == 0 && vectors[1].t > vectors[0].t) {
+        store(kernels, layer, head, vectors, 1, scratch);
+        return store(kernels, layer, head, vectors + 1, 1, scratch);
     }
-    kernels.turn(key, format_->signs.data(), n, scratch);
-    if (format_->centred) {
-        const int block = in_chunk / 16, tile = (chunk ? kLaterTiles : kFirstTiles)[block];
-        auto* centre = reinterpret_cast<uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tile) * static_cast<size_t>(n);
-        const bool begins = in_chunk % 16 == 0 && (block == 0 || (chunk ? kLaterTiles : kFirstTiles)[block - 1] != tile);
-        if (begins) set_centre(layer, head, t, scratch, centre);
-        for (int i = 0; i < n; ++i) scratch[i] -= half_to_float(centre[i]);
+    const int n = shape_.head_size;
+    Encoding encodings[2];
+    const Stored* coded[2];
+    uint8_t codes[2][kLongestHead];
+    int n_coded = 0;
+    for (int i = 0; i < n_vectors; ++i) {
+        const Stored& one = vectors[i];
+        const CodeBook* book = one.value ? format_->value_book(layer) : format_->key_book(layer);
+        if (!book) {
+            store_half(kernels, place(layer, head, one.t / kKeyChunk), one);
+            continue;
+        }
+        float* turned = scratch + n_coded * n;
+        prepare(kernels, layer, head, one, turned);
+        encodings[n_coded] = {book, turned, codes[n_coded], {}};
+        coded[n_coded++] = &one;
     }
-    store_codes(*book, p, false, in_chunk, scratch, kernels);
+    if (n_coded) kernels.encode(encodings, n_coded, n);
+    for (int i = 0; i < n_coded; ++i) keep(encodings[i], place(layer, head, coded[i]->t / kKeyChunk), *coded[i]);
 }
 
-void Sequence::store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch) {
-    const int n = shape_.head_size, in_chunk = t % kKeyChunk;
-    const Place p = place(layer, head, t / kKeyChunk);
-    const CodeBook* book = format_->value_book(layer);
-    if (!book) {
-        auto* to = reinterpret_cast<uint16_t*>(p.head + p.plan->v);
-        return kernels.store_half(value, n, to + static_cast<size_t>(in_chunk) * static_cast<size_t>((n + 15) / 16 * 16), 1);
+void Sequence::store_half(const Kernels& kernels, const Place& p, const Stored& one) {
+    const int n = shape_.head_size, t = one.t % kKeyChunk;
+    if (one.value) {
+        auto* values = reinterpret_cast<uint16_t*>(p.head + p.plan->v);
+        return kernels.store_half(one.x, n, values + static_cast<size_t>(t) * static_cast<size_t>((n + 15) / 16 * 16), 1);
     }
-    kernels.turn(value, format_->signs.data(), n, scratch);
-    store_codes(*book, p, true, in_chunk, scratch, kernels);
+    auto* block = reinterpret_cast<uint16_t*>(p.head + static_cast<size_t>(t / 16) * p.plan->key_block);
+    kernels.store_half(one.x, n, block + t % 16, 16);
+}
+
+void Sequence::prepare(const Kernels& kernels, int layer, int head, const Stored& one, float* out) {
+    const int n = shape_.head_size, chunk = one.t / kKeyChunk, block = one.t % kKeyChunk / 16;
+    kernels.turn(one.x, format_->signs.data(), n, out);
+    if (one.value || !format_->centred) return;
+    const uint8_t* tiles = chunk ? kLaterTiles : kFirstTiles;
+    const Place p = place(layer, head, chunk);
+    auto* centre = reinterpret_cast<uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tiles[block]) * static_cast<size_t>(n);
+    if (one.t % 16 == 0 && (block == 0 || tiles[block - 1] != tiles[block])) set_centre(layer, head, one.t, out, centre);
+    kernels.subtract_halves(out, centre, n);
 }
 
 // The first key is the first tile's centre; another tile's is the mean of what the tile before it holds, as its codes
@@ -155,19 +172,16 @@ void Sequence::set_centre(int layer, int head, int t, const float* turned, uint1
     for (int j = 0; j < n; ++j) centre[j] = float_to_half(half_to_float(old[j]) + sum[j] / static_cast<float>(t - begin));
 }
 
-void Sequence::store_codes(const CodeBook& book, const Place& p, bool value, int t, const float* x, const Kernels& kernels) {
-    const int n = shape_.head_size, tile = t / kTileKeys;
-    uint8_t codes[kLongestHead];
-    float found[3];
-    kernels.encode(book, x, n, codes, found);
-    if (!std::isfinite(found[2])) not_finite_->store(true, std::memory_order_relaxed);
-    uint8_t* block = p.head + (value ? p.plan->v : 0) + static_cast<size_t>(t / 16) * (value ? p.plan->value_block : p.plan->key_block);
-    (value ? pack_value : pack_key)(codes, n, book.bits, t % 16, block);
-    const float rms = std::sqrt(found[2] / static_cast<float>(n));
-    const float scale = book.least_squares ? rms * found[0] / found[1] : static_cast<float>(n) * rms / found[0];
-    int8_t* exponents = p.exponents + (value ? 2 : 0);
+void Sequence::keep(const Encoding& e, const Place& p, const Stored& one) {
+    const int n = shape_.head_size, t = one.t % kKeyChunk, tile = t / kTileKeys;
+    if (!std::isfinite(e.found[2])) not_finite_->store(true, std::memory_order_relaxed);
+    uint8_t* block = p.head + (one.value ? p.plan->v : 0) + static_cast<size_t>(t / 16) * (one.value ? p.plan->value_block : p.plan->key_block);
+    (one.value ? pack_value : pack_key)(e.codes, n, e.book->bits, t % 16, block);
+    const float rms = std::sqrt(e.found[2] / static_cast<float>(n));
+    const float scale = e.book->least_squares ? rms * e.found[0] / e.found[1] : static_cast<float>(n) * rms / e.found[0];
+    int8_t* exponents = p.exponents + (one.value ? 2 : 0);
     if (t % kTileKeys == 0) exponents[tile] = kNoExponent;
-    uint8_t* scales = p.head + (value ? p.plan->v + p.plan->value_block * kBlocks : p.plan->k_scales);
+    uint8_t* scales = p.head + (one.value ? p.plan->v + p.plan->value_block * kBlocks : p.plan->k_scales);
     store_scale(std::isfinite(scale) ? scale : 0.0f, scales, tile * kTileKeys, t, &exponents[tile]);
 }
 

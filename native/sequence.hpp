@@ -38,6 +38,13 @@ struct HeadPlan {
     size_t k_scales, v, centres, bytes;
 };
 
+// A key or value and its token.
+struct Stored {
+    bool value;
+    int t;
+    const float* x;
+};
+
 class Sequence {
   public:
     Sequence(const CacheShape& shape, std::shared_ptr<const CacheFormat> format);
@@ -56,9 +63,16 @@ class Sequence {
     void reserve(int end);
     void truncate(int n_tokens);
     CacheView view(int layer, int head, int chunk) const;
-    // scratch: 4 · head_size floats.
-    void store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch);
-    void store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch);
+    // One vector or two of one head, keys in order of their tokens. scratch: 4 · head_size floats.
+    void store(const Kernels& kernels, int layer, int head, const Stored* vectors, int n, float* scratch);
+    void store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch) {
+        const Stored one{false, t, key};
+        store(kernels, layer, head, &one, 1, scratch);
+    }
+    void store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch) {
+        const Stored one{true, t, value};
+        store(kernels, layer, head, &one, 1, scratch);
+    }
 
     size_t chunk_bytes(int chunk) const { return bytes_[chunk > 0]; }
     int n_chunks() const { return static_cast<int>(chunks_.size()); }
@@ -73,8 +87,11 @@ class Sequence {
         const HeadPlan* plan;
     };
     Place place(int layer, int head, int chunk) const;
+    void store_half(const Kernels& kernels, const Place& place, const Stored& one);
+    // Turned, and less its centre.
+    void prepare(const Kernels& kernels, int layer, int head, const Stored& one, float* out);
     void set_centre(int layer, int head, int t, const float* turned, uint16_t* centre);
-    void store_codes(const CodeBook& book, const Place& place, bool value, int t, const float* x, const Kernels& kernels);
+    void keep(const Encoding& encoding, const Place& place, const Stored& one);
 
     CacheShape shape_;
     std::shared_ptr<const CacheFormat> format_;

@@ -65,11 +65,20 @@ constexpr int kWindow = 6;         // bits that pick an entry of a code book: a 
 struct CodeBook {
     alignas(64) uint8_t table[64];  // by window: 128 + value/unit
     float value[64];                // by window: what the bytes stand for, of unit variance
-    uint8_t nearest[256];           // by round(x/unit) + 128: the own bits of the nearest value; scalar books
+    uint8_t nearest[256];           // by round(x/unit) + 128: the own bits of the nearest value; scalar books of 5 and 6 bits
+    float level[16], border[16];    // scalar books of up to 4 bits: the values, and half-way to the next; infinity behind
     float unit;                     // of the bytes
     int32_t bits;                   // 1 to 6, or 8: the byte is the code
     int32_t trellis;                // older bits matter
     int32_t least_squares;          // scales minimise the error; else they make products unbiased
+};
+
+// A vector x that becomes codes: own bits of each element of u = x/√(|x|²/n).
+struct Encoding {
+    const CodeBook* book;
+    const float* x;
+    uint8_t* codes;
+    float found[3];  // ⟨u, value⟩, ⟨value, value⟩ of what the codes stand for, and |x|²
 };
 
 // One chunk of keys and values of one head of one layer. f16: k in blocks of 16 tokens [16][D][16], v in rows
@@ -141,8 +150,9 @@ struct Kernels {
     // y = H·(signs∘x)/√n by pieces that are powers of two, and back. x may be y. n a multiple of 16.
     void (*turn)(const float* x, const float* signs, int n, float* y);
     void (*turn_back)(const float* x, const float* signs, int n, float* y);
-    // Own bits of each element of u = x/√(|x|²/n); found: ⟨u, value⟩, ⟨value, value⟩ of what they stand for, and |x|².
-    void (*encode)(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found);
+    void (*subtract_halves)(float* x, const uint16_t* y, int n);
+    // One vector or two of n elements; two of trellis books are encoded side by side.
+    void (*encode)(Encoding* encodings, int n_encodings, int n);
     // q_codes of one row: int8 in the order that keys have.
     void (*quantise_query)(const float* q, int n, int8_t* codes, float* unit, int32_t* sum);
     int (*argmax)(const float* x, int n);

@@ -78,125 +78,173 @@ void quantise_query(const float* q, int n, int8_t* codes, float* unit, int32_t* 
     *sum = i_sum(total);
 }
 
-// Sums over a chosen path, in one order for every instruction set.
-inline void products_of(const CodeBook& book, const float* x, const uint8_t* windows, int n, float* products) {
+void subtract_halves(float* x, const uint16_t* y, int n) {
+    for (int i = 0; i < n; i += 16) f_store(x + i, f_sub(f_load(x + i), f_load_half(y + i)));
+}
+
+// Sums over what was chosen, in one order for every instruction set.
+struct Products {
     F both = f_set1(0.0f), own = f_set1(0.0f);
+    void add(F value, F x) {
+        both = f_fma(value, x, both);
+        own = f_fma(value, value, own);
+    }
+    void write(float* found) const {
+        found[0] = f_sum(both);
+        found[1] = f_sum(own);
+    }
+};
+
+inline void add_windows(const CodeBook& book, const float* x, const uint8_t* windows, int n, float* found) {
+    Products sums;
     for (int i = 0; i < n; i += 16) {
         float value[16];
         for (int j = 0; j < 16; ++j) value[j] = book.value[windows[i + j]];
-        const F v = f_load(value);
-        both = f_fma(v, f_load(x + i), both);
-        own = f_fma(v, v, own);
+        sums.add(f_load(value), f_load(x + i));
     }
-    products[0] = f_sum(both);
-    products[1] = f_sum(own);
+    sums.write(found);
 }
 
-// Each element by itself: rounded to the bytes' unit, then looked up.
-inline void encode_scalar(const CodeBook& book, const float* x, int n, uint8_t* codes, float* products) {
+// Up to 16 levels: the borders below an element are counted by halving.
+inline void encode_few(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
+    const F level = f_load(book.level), border = f_load(book.border);
+    Products sums;
+    for (int i = 0; i < n; i += 16) {
+        const F v = f_load(x + i);
+        I code = i_zero();
+        for (int step = 8; step; step /= 2) code = i_add_where(v, f_pick(border, i_add(code, i_set1(step - 1))), code, i_set1(step));
+        i_store_bytes(reinterpret_cast<int8_t*>(codes + i), code);
+        sums.add(f_pick(level, code), v);
+    }
+    sums.write(found);
+}
+
+// Rounded to the bytes' unit, then looked up.
+inline void encode_many(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
     const F inverse = f_set1(1.0f / book.unit);
-    int8_t steps[kLongestHead];
-    for (int i = 0; i < n; i += 16) i_store_bytes(steps + i, to_codes(f_mul(f_load(x + i), inverse)));
-    if (book.bits == 8) {
-        F both = f_set1(0.0f), own = f_set1(0.0f);
-        for (int i = 0; i < n; i += 16) {
-            const F v = f_mul(f_from_i(to_codes(f_mul(f_load(x + i), inverse))), f_set1(book.unit));
-            both = f_fma(v, f_load(x + i), both);
-            own = f_fma(v, v, own);
-        }
-        for (int i = 0; i < n; ++i) codes[i] = static_cast<uint8_t>(steps[i] + 128);
-        products[0] = f_sum(both);
-        products[1] = f_sum(own);
-        return;
-    }
     uint8_t windows[kLongestHead];
-    for (int i = 0; i < n; ++i) {
-        codes[i] = book.nearest[static_cast<uint8_t>(steps[i] + 128)];
-        windows[i] = static_cast<uint8_t>(codes[i] << (kWindow - book.bits));
+    for (int i = 0; i < n; i += 16) {
+        int8_t steps[16];
+        i_store_bytes(steps, to_codes(f_mul(f_load(x + i), inverse)));
+        for (int j = 0; j < 16; ++j) {
+            codes[i + j] = book.nearest[static_cast<uint8_t>(steps[j] + 128)];
+            windows[i + j] = static_cast<uint8_t>(codes[i + j] << (kWindow - book.bits));
+        }
     }
-    products_of(book, x, windows, n, products);
+    add_windows(book, x, windows, n, found);
 }
 
-// One step of the path: cost of each window from the state that its older bits are, the least of each next state, and
-// from which window that came. A window's number stands in the six lowest bits of its cost.
+inline void encode_bytes(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
+    const F inverse = f_set1(1.0f / book.unit), unit = f_set1(book.unit);
+    Products sums;
+    for (int i = 0; i < n; i += 16) {
+        const I step = to_codes(f_mul(f_load(x + i), inverse));
+        i_store_bytes(reinterpret_cast<int8_t*>(codes + i), i_add(step, i_set1(128)));
+        sums.add(f_mul(f_from_i(step), unit), f_load(x + i));
+    }
+    sums.write(found);
+}
+
+// Steps along a trellis: the cost of each window from the state that its older bits are, the least of each next state,
+// and from which window that came. A window's number stands in the six lowest bits of its cost.
 struct Trellis {
     F value[4];
-    I number[4], keep;
-    int bits;
-    explicit Trellis(const CodeBook& book) : keep(i_set1(~63)), bits(book.bits) {
+    I number[4], chosen[3], place, keep;
+    int bits, states;
+    explicit Trellis(const CodeBook& book) : keep(i_set1(~63)), bits(book.bits), states(1 << (kWindow - book.bits)) {
+        int32_t lane[4][16];
         for (int v = 0; v < 4; ++v) {
             value[v] = f_load(book.value + 16 * v);
-            int32_t lane[16];
-            for (int i = 0; i < 16; ++i) lane[i] = 16 * v + i;
-            number[v] = i_load(lane);
+            for (int i = 0; i < 16; ++i) lane[v][i] = 16 * v + i;
+            number[v] = i_load(lane[v]);
         }
+        // The least of next state s stands in the lanes of its windows, s << bits and on, of 64.
+        for (int i = 0; i < 16; ++i) {
+            const int first = (i & (states - 1)) << bits;
+            lane[3][i] = first & 15;
+            for (int v = 0; v < 3; ++v) lane[v][i] = first >> 4 == v ? -1 : 0;
+        }
+        for (int v = 0; v < 3; ++v) chosen[v] = i_load(lane[v]);
+        place = i_load(lane[3]);
     }
-    // metric: of state i mod 2^(6 − bits) in lane i. Writes the window of each next state; gives the next metric.
+    // metric: of state i mod `states` in lane i. Writes the window that led to each next state; gives the next metric.
     F step(F metric, float x, uint8_t* from) const {
         I least[4];
         for (int v = 0; v < 4; ++v) {
             const F miss = f_sub(f_set1(x), value[v]);
-            least[v] = i_or(i_and(i_bits(f_fma(miss, miss, metric)), keep), number[v]);
-        }
-        return next(least, from);
-    }
-    F next(I* least, uint8_t* from) const {
-        int32_t lane[64];
-        for (int v = 0; v < 4; ++v) {
+            least[v] = i_select(keep, i_bits(f_fma(miss, miss, metric)), number[v]);
             least[v] = i_min(least[v], i_bits(f_swap<1>(f_bits(least[v]))));
-            if (bits > 1) least[v] = i_min(least[v], i_bits(f_swap<2>(f_bits(least[v]))));
+            least[v] = i_min(least[v], i_bits(f_swap<2>(f_bits(least[v]))));
             if (bits > 2) least[v] = i_min(least[v], i_bits(f_swap<4>(f_bits(least[v]))));
             if (bits > 3) least[v] = i_min(least[v], i_bits(f_swap<8>(f_bits(least[v]))));
         }
         if (bits > 4) {
-            least[0] = least[1] = i_min(least[0], least[1]);
-            least[2] = least[3] = i_min(least[2], least[3]);
+            least[0] = i_min(least[0], least[1]);
+            least[2] = i_min(least[2], least[3]);
         }
-        for (int v = 0; v < 4; ++v) i_store(lane + 16 * v, least[v]);
-        const int states = 1 << (kWindow - bits);
-        int32_t metric[16];
-        for (int s = 0; s < 16; ++s) metric[s] = lane[(s & (states - 1)) << bits];
-        for (int s = 0; s < states; ++s) from[s] = static_cast<uint8_t>(metric[s] & 63);
-        return f_bits(i_and(i_load(metric), keep));
+        I next = moved(least[3]);
+        for (int v = 0; v < 3; ++v) next = i_select(chosen[v], moved(least[v]), next);
+        i_store_bytes(reinterpret_cast<int8_t*>(from), i_and(next, i_set1(63)));
+        return f_bits(i_and(next, keep));
     }
+    I moved(I least) const { return i_bits(f_pick(f_bits(least), place)); }
 };
 
-// The best path that ends in the state that it starts from. Where it should start is told by the path around the
+// The best paths that end in the state that they start from. Where one should start is told by the path around the
 // vector's end that is best without that bond.
-inline void encode_trellis(const CodeBook& book, const float* x, int n, uint8_t* codes, float* products) {
-    const Trellis trellis(book);
-    const int states = 1 << (kWindow - book.bits), around = n < 32 ? n : 16;
-    uint8_t from[kLongestHead][16];
-    F metric = f_set1(0.0f);
-    for (int i = 0; i < 2 * around; ++i) metric = trellis.step(metric, x[(n - around + i) % n], from[i]);
+template <int N>
+inline void encode_trellis(Encoding* encodings, const float (*x)[kLongestHead], int n) {
+    const Trellis trellis[2] = {Trellis(*encodings[0].book), Trellis(*encodings[N - 1].book)};
+    constexpr int kAround = 8;
+    uint8_t from[N][kLongestHead][16];
+    F metric[N];
+    int state[N];
     float lane[16];
-    f_store(lane, metric);
-    int state = 0;
-    for (int s = 1; s < states; ++s) state = lane[s] < lane[state] ? s : state;
-    for (int i = 2 * around - 1; i >= around; --i) state = from[i][state] & (states - 1);
-    const int start = state;
-    for (int s = 0; s < 16; ++s) lane[s] = (s & (states - 1)) == start ? 0.0f : 1e30f;
-    metric = f_load(lane);
-    for (int i = 0; i < n; ++i) metric = trellis.step(metric, x[i], from[i]);
-    uint8_t windows[kLongestHead];
-    for (int i = n - 1; i >= 0; --i) {
-        windows[i] = from[i][state];
-        state = windows[i] & (states - 1);
+    for (int e = 0; e < N; ++e) metric[e] = f_set1(0.0f);
+    for (int i = 0; i < 2 * kAround; ++i)
+        for (int e = 0; e < N; ++e) metric[e] = trellis[e].step(metric[e], x[e][i < kAround ? n - kAround + i : i - kAround], from[e][i]);
+    for (int e = 0; e < N; ++e) {
+        const int states = trellis[e].states;
+        f_store(lane, metric[e]);
+        state[e] = 0;
+        for (int s = 1; s < states; ++s) state[e] = lane[s] < lane[state[e]] ? s : state[e];
+        for (int i = 2 * kAround - 1; i >= kAround; --i) state[e] = from[e][i][state[e]] & (states - 1);
+        for (int s = 0; s < 16; ++s) lane[s] = (s & (states - 1)) == state[e] ? 0.0f : 1e30f;
+        metric[e] = f_load(lane);
     }
-    for (int i = 0; i < n; ++i) codes[i] = static_cast<uint8_t>(windows[i] >> (kWindow - book.bits));
-    products_of(book, x, windows, n, products);
+    for (int i = 0; i < n; ++i)
+        for (int e = 0; e < N; ++e) metric[e] = trellis[e].step(metric[e], x[e][i], from[e][i]);
+    for (int e = 0; e < N; ++e) {
+        uint8_t windows[kLongestHead];
+        for (int i = n - 1; i >= 0; --i) {
+            windows[i] = from[e][i][state[e]];
+            state[e] = windows[i] & (trellis[e].states - 1);
+            encodings[e].codes[i] = static_cast<uint8_t>(windows[i] >> (kWindow - trellis[e].bits));
+        }
+        add_windows(*encodings[e].book, x[e], windows, n, encodings[e].found);
+    }
 }
 
-void encode(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
+// u = x/√(|x|²/n). What isn't finite is told by the square, and coded as zeros.
+inline float normalise(const float* x, int n, float* u) {
     F squares = f_set1(0.0f);
     for (int i = 0; i < n; i += 16) squares = f_fma(f_load(x + i), f_load(x + i), squares);
     const float square = f_sum(squares);
-    float u[kLongestHead];
-    // What isn't finite is told by the square, and coded as zeros.
-    const float inverse = square > 0.0f && square < __builtin_inff() ? 1.0f / __builtin_sqrtf(square / static_cast<float>(n)) : 0.0f;
-    for (int i = 0; i < n; i += 16) f_store(u + i, inverse > 0.0f ? f_mul(f_load(x + i), f_set1(inverse)) : f_set1(0.0f));
-    (book.trellis ? encode_trellis : encode_scalar)(book, u, n, codes, found);
-    found[2] = square;
+    const bool usable = square > 0.0f && square < __builtin_inff();
+    const F inverse = f_set1(usable ? 1.0f / __builtin_sqrtf(square / static_cast<float>(n)) : 0.0f);
+    for (int i = 0; i < n; i += 16) f_store(u + i, usable ? f_mul(f_load(x + i), inverse) : f_set1(0.0f));
+    return square;
+}
+
+void encode(Encoding* encodings, int n_encodings, int n) {
+    float u[2][kLongestHead];
+    for (int e = 0; e < n_encodings; ++e) encodings[e].found[2] = normalise(encodings[e].x, n, u[e]);
+    if (n_encodings == 2 && encodings[0].book->trellis && encodings[1].book->trellis) return encode_trellis<2>(encodings, u, n);
+    for (int e = 0; e < n_encodings; ++e) {
+        const CodeBook& book = *encodings[e].book;
+        if (book.trellis) encode_trellis<1>(encodings + e, u + e, n);
+        else (book.bits == 8 ? encode_bytes : book.bits > 4 ? encode_many : encode_few)(book, u[e], n, encodings[e].codes, encodings[e].found);
+    }
 }
 
 }}  // namespace solvent::(anonymous)

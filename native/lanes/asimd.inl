@@ -127,6 +127,12 @@ inline I i_load_bytes(const uint8_t* p) {
 // v >> n, of lanes that aren't negative.
 template <int n>
 inline I i_shift(I v) { SOLVENT_EACH(I, vshrq_n_s32(v.part[i], n)); }
+// Bits of a where mask has ones, else of b.
+inline I i_select(I mask, I a, I b) { SOLVENT_EACH(I, vbslq_s32(vreinterpretq_u32_s32(mask.part[i]), a.part[i], b.part[i])); }
+// i + n where a > b, else i.
+inline I i_add_where(F a, F b, I v, I n) {
+    SOLVENT_EACH(I, vaddq_s32(v.part[i], vandq_s32(n.part[i], vreinterpretq_s32_u32(vcgtq_f32(a.part[i], b.part[i])))));
+}
 // Lane i of the table at the low 4 bits of index's lane i.
 inline F f_pick(F table, I index) {
     float from[16], to[16];

@@ -157,6 +157,14 @@ template <int n>
 inline I i_shift(I x) {
     return {_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
 }
+inline __m256i select(__m256i m, __m256i x, __m256i y) { return _mm256_or_si256(_mm256_and_si256(m, x), _mm256_andnot_si256(m, y)); }
+// Bits of x where mask has ones, else of y.
+inline I i_select(I mask, I x, I y) { return {select(mask.a, x.a, y.a), select(mask.b, x.b, y.b)}; }
+inline __m256i add_where(__m256 x, __m256 y, __m256i i, __m256i n) {
+    return _mm256_add_epi32(i, _mm256_and_si256(n, _mm256_castps_si256(_mm256_cmp_ps(x, y, _CMP_GT_OQ))));
+}
+// i + n where x > y, else i.
+inline I i_add_where(F x, F y, I i, I n) { return {add_where(x.a, y.a, i.a, n.a), add_where(x.b, y.b, i.b, n.b)}; }
 inline __m256 pick(F table, __m256i index) {
     const __m256 low = _mm256_permutevar8x32_ps(table.a, index), high = _mm256_permutevar8x32_ps(table.b, index);
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));

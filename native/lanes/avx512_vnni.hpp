@@ -124,6 +124,10 @@ template <int n>
 inline I i_shift(I v) {
     return _mm512_srli_epi32(v, n);
 }
+// Bits of a where mask has ones, else of b.
+inline I i_select(I mask, I a, I b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
+// i + n where a > b, else i.
+inline I i_add_where(F a, F b, I i, I n) { return _mm512_mask_add_epi32(i, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), i, n); }
 // Lane i of the table at the low 4 bits of index's lane i.
 inline F f_pick(F table, I index) { return _mm512_permutexvar_ps(index, table); }
 

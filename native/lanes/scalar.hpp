@@ -175,6 +175,10 @@ inline I i_load_bytes(const uint8_t* p) { SOLVENT_EACH(I, p[i]); }
 // v >> n, of lanes that aren't negative.
 template <int n>
 inline I i_shift(I v) { SOLVENT_EACH(I, v.lane[i] >> n); }
+// Bits of a where mask has ones, else of b.
+inline I i_select(I mask, I a, I b) { SOLVENT_EACH(I, (a.lane[i] & mask.lane[i]) | (b.lane[i] & ~mask.lane[i])); }
+// i + n where a > b, else i.
+inline I i_add_where(F a, F b, I v, I n) { SOLVENT_EACH(I, v.lane[i] + (a.lane[i] > b.lane[i] ? n.lane[i] : 0)); }
 // Lane i of the table at the low 4 bits of index's lane i.
 inline F f_pick(F table, I index) { SOLVENT_EACH(F, table.lane[index.lane[i] & 15]); }
 

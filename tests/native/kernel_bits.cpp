@@ -309,6 +309,7 @@ CodeBook random_book(Random& random, int bits, bool trellis) {
     const int shift = trellis ? 0 : kWindow - std::min(bits, kWindow);
     for (int i = 0; i < 64; ++i) book.table[i] = i >> shift << shift == i ? static_cast<uint8_t>(1 + random.below(255)) : book.table[i - 1];
     for (int i = 0; i < 64; ++i) book.value[i] = static_cast<float>(book.table[i] - 128) * book.unit;
+    for (int i = 0; i < 16; ++i) book.level[i] = random.number(), book.border[i] = i < (1 << std::min(bits, 4)) - 1 ? 0.25f * static_cast<float>(i - 7) : __builtin_inff();
     for (uint8_t& code : book.nearest) code = static_cast<uint8_t>(random.below(1 << std::min(bits, kWindow)));
     return book;
 }
@@ -367,12 +368,17 @@ void encodes(Random& random) {
             for (int trellis = 0; trellis <= (bits > 1 && bits < 6); ++trellis)
                 for (int special = 0; special < 3; ++special) {
                     const CodeBook book = random_book(random, bits, trellis);
-                    std::vector<float> z = special == 1 ? std::vector<float>(static_cast<size_t>(head_size)) : random.numbers(head_size), found(3);
+                    std::vector<float> z = special == 1 ? std::vector<float>(static_cast<size_t>(head_size)) : random.numbers(head_size);
                     if (special == 2) z[3] = __builtin_inff();
-                    std::vector<uint8_t> own(z.size());
-                    kernels.encode(book, z.data(), head_size, own.data(), found.data());
+                    std::vector<uint8_t> own(z.size()), other(z.size());
+                    const std::vector<float> reversed(z.rbegin(), z.rend());
+                    Encoding two[2] = {{&book, z.data(), own.data(), {}}, {&book, reversed.data(), other.data(), {}}};
+                    kernels.encode(two, 1, head_size);
                     print("encode", bits, own);
-                    print("encode found", trellis, found);
+                    print("encode found", trellis, std::vector<float>(two[0].found, two[0].found + 3));
+                    kernels.encode(two, 2, head_size);
+                    print("encode first of two", bits, own);
+                    print("encode second of two", bits, other);
                 }
     }
 }
