@@ -77,3 +77,27 @@ def test_a_report_needs_a_statement(repo: Path, tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=120, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2 and "--report: no statement" in done.stderr and not (tmp_path / "r.html").exists()
+
+
+def test_measurements_become_steps_that_need_their_model(repo: Path, tmp_path: Path) -> None:
+    """Two results of `solvent measure` as it writes them, cut to what is read."""
+    from solvent.measure.machine import HARDWARE
+
+    for cache, rate in (("f16", 45.0), ("tq4", 32.3)):
+        result = {
+            "schema": "solvent.measurement/1", "machine": {key: "x" for key in HARDWARE} | {"memory_gib": 23},
+            "target": {"name": "smollm2", "model": "llama", "weight_format": "q4_1", "cache_format": cache},
+            "workload": {"kind": "fixed"}, "concurrency": 1,
+            "figures": {"output_token_throughput": {"value": str(rate), "low": str(rate - 1), "high": str(rate + 1)}},
+        }  # fmt: skip
+        (tmp_path / f"{cache}.json").write_text(json.dumps(result), "utf-8")
+    steps = str(repo / "examples/clients-day/steps.toml")
+    files = ("--measured", str(tmp_path / "f16.json"), "--measured", str(tmp_path / "tq4.json"))
+    done = choose(repo, "--steps", steps, *files, "--json")
+    assert done.returncode == 0, done.stderr
+    found = {step["id"]: step for step in json.loads(done.stdout)["path"]["steps"]}["measured-smollm2-q4_1-tq4"]
+    assert found["barred"] and found["why"] == "its quality isn't known: measure it, and state the share of today's " \
+        "that it keeps"  # fmt: skip
+    (tmp_path / "tq4.json").write_text("[", "utf-8")
+    done = choose(repo, "--steps", steps, *files)
+    assert done.returncode == 2 and "not JSON" in done.stderr and done.stderr.count("\n") == 1

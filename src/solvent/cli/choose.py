@@ -29,6 +29,10 @@ def command(
     steps: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of steps for the path to viability: [[steps]].")
     ] = None,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A result of `solvent measure`, for the path; today's way first, repeated."),
+    ] = None,
     places: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Places of the break-even instead of those shipped.")
     ] = None,
@@ -53,7 +57,7 @@ def command(
     with progress() as tell:
         found, name = _statement(log, statement, project, tell)
         options = ChoiceOptions(offers, project, needs, found, name, _day(as_of), gap, time_limit)
-        document = with_path(run_choice(options, tell), found, PathFiles(project, steps, places))
+        document = with_path(run_choice(options, tell), found, PathFiles(project, steps, places, tuple(measured or ())))
     if report is not None:
         if found is None:
             raise ChoiceError("--report", "no statement", "--statement REPORT.json or --log LOG beside it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +11,21 @@ from typing import Any
 
 import typer
 
+from solvent.errors import ChoiceError
+
 MTOK = 1_000_000
+MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PathFiles:
-    """steps: a file of steps, else the project's tables.   places: of the break-even, else those shipped."""
+    """steps: a file of steps, else the project's tables.   places: of the break-even, else those shipped.
+    measured: results of `solvent measure`, today's way first."""
 
     project: Path | None = None
     steps: Path | None = None
     places: Path | None = None
+    measured: tuple[Path, ...] = ()
 
 
 def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, files: PathFiles) -> dict[str, Any]:
@@ -27,6 +33,7 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
     from solvent.choose.break_even.document import break_even_document
     from solvent.choose.break_even.file import read_places
     from solvent.choose.path.file import read_steps
+    from solvent.choose.path.measured import steps_from_measurements
     from solvent.choose.path.offers import steps_from_choice
     from solvent.choose.path.run import path_document
 
@@ -38,8 +45,27 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
     if statement is not None:
         file = files.steps or files.project
         stated = read_steps(file) if file is not None else None
-        whole["path"] = path_document(statement, stated, steps_from_choice(choice, statement))
+        documents = [_measurement(path) for path in files.measured]
+        found = steps_from_measurements(documents, statement, stated.steps if stated else ())
+        whole["path"] = path_document(statement, stated, (*steps_from_choice(choice, statement), *found))
     return whole
+
+
+def _measurement(path: Path) -> Any:
+    """A result of `solvent measure`. Raises: ChoiceError (missing, too large, not JSON)."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ChoiceError(str(path), "too large", f"a result of at most {MAX_BYTES >> 20} MiB")
+        document = json.loads(content)
+    except OSError as fault:
+        raise ChoiceError(str(path), f"can't be read ({fault.strerror})", "a result of `solvent measure`") from None
+    except (ValueError, RecursionError):
+        raise ChoiceError(str(path), "not JSON", "a result of `solvent measure -o FILE`") from None
+    if not isinstance(document, dict):
+        raise ChoiceError(str(path), "no JSON object", "a result of `solvent measure -o FILE`")
+    return document
 
 
 def print_path(whole: Mapping[str, Any]) -> None:

@@ -203,6 +203,9 @@ class _Maker:
             ids = self._of_step(
                 step, effect, alone.margin_usd - today.margin_usd, "margin with this step alone − today's"
             )
+            if effect <= 0 and step.id not in r.screened.barred:
+                return {**self._entry(step, ids), "taken": False, "place": None, "barred": False,
+                        "why": "saves nothing: alone it makes the margin no better"}  # fmt: skip
         why = r.screened.barred.get(step.id) or not_taken(step, r.taken(), r.found)
         return {**self._entry(step, ids), "taken": False, "place": None, "why": why,
                 "barred": step.id in r.screened.barred}  # fmt: skip

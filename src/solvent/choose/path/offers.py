@@ -45,13 +45,13 @@ def steps_from_choice(choice: Mapping[str, Any], statement: Mapping[str, Any]) -
 
 def _quality(choice: Mapping[str, Any], statement: Mapping[str, Any]) -> tuple[Range | None, str]:
     """Score of the plan, by share of the traffic, ÷ score of today's model; 1 where the plan runs the same model."""
-    uses, today = choice["plan"]["uses"], _models_of(statement)
-    if all(_plain(use["model"]) in today for use in uses):
+    uses, today = choice["plan"]["uses"], models_of(statement)
+    if all(plain_name(use["model"]) in today for use in uses):
         return exactly(1.0, "assumed", MODEL_KEPT), MODEL_KEPT
     scores = {use["offer"]: choice["figures"].get(f"offer.{use['offer']}.quality") for use in uses}
     known = {row["offer"]: row for row in (*uses, *choice["ranked"], *choice["excluded"])}
-    ours = next((choice["figures"][f"offer.{name}.quality"] for name, row in known.items()
-                 if _plain(row["model"]) in today and f"offer.{name}.quality" in choice["figures"]), None)  # fmt: skip
+    ids = [f"offer.{name}.quality" for name, row in known.items() if plain_name(row["model"]) in today]
+    ours = next((choice["figures"][name] for name in ids if name in choice["figures"]), None)
     found = [(sum(use["share_by_hour"]), scores[use["offer"]]) for use in uses]
     if ours is None or float(ours["value"]) <= 0 or any(score is None for _, score in found):
         return None, ""
@@ -68,13 +68,13 @@ def _quality(choice: Mapping[str, Any], statement: Mapping[str, Any]) -> tuple[R
     return Range(value, low, high, method, "; ".join(sources)), note
 
 
-def _models_of(statement: Mapping[str, Any]) -> set[str]:
+def models_of(statement: Mapping[str, Any]) -> set[str]:
     """Names of the models that the log ran, as it calls them and as their cards do."""
     tables = statement.get("tables", {})
-    return {_plain(row["model"]) for name in ("models", "prices") for row in tables.get(name, {}).get("rows", [])
+    return {plain_name(row["model"]) for name in ("models", "prices") for row in tables.get(name, {}).get("rows", [])
             if row.get("model")}  # fmt: skip
 
 
-def _plain(name: object) -> str:
+def plain_name(name: object) -> str:
     """A model's name without its maker: deepseek-ai/DeepSeek-R1 and deepseek-r1 are one."""
     return str(name).rpartition("/")[2].lower()
