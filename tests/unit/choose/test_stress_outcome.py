@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,3 +179,33 @@ def test_a_subscription_has_its_power_inside_and_a_smaller_one_serves_less() -> 
     m = model(product={"name": "a 200 USD subscription", "output": "reply"})
     assert m.moves("power_price") and m.moves("api_price") and m.moves("subscription_allowance") is None
     assert m.at({"subscription_allowance": 0.25}).compute_usd == pytest.approx(32.5, rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("figures", "cost_usd", "value"), "1e999", "figures.cost_usd.value"),
+        (("figures", "revenue_usd", "value"), "-5", "figures.revenue_usd.value"),
+        (("figures", "cost_usd", "value"), "nan", "figures.cost_usd.value"),
+        (("figures", "cost_usd", "method"), "guessed", "figures.cost_usd.method"),
+        (("tables", "customers", "rows", 1, "n_outputs"), "many", "rows.1.n_outputs"),
+        (("tables", "customers", "rows", 1, "cost_usd"), "1e300", "rows.1.cost_usd"),
+        (("tables", "prices", "rows", 0, "cost_usd"), "", "prices.rows.0.cost_usd"),
+        (("span", "days"), "1e-320", "span.days"),
+        (("verdict", "policy"), [], "shape"),
+        (("tables", "customers"), [], "shape"),
+    ],
+)
+def test_a_number_that_cant_be_computed_with_is_named(place: tuple[Any, ...], value: object, said: str) -> None:
+    document = copy.deepcopy(statement())
+    node: Any = document
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    with pytest.raises(ReportError, match=re.escape(said)):
+        from_statement(document)
+
+
+def test_a_vendors_name_cant_narrow_what_it_isnt() -> None:
+    m = model(provider="a[b], c")
+    assert m.product.vendors() == [("a_b__ c", 1.0)] and m.moves("api_price[a_b__ c]") is None

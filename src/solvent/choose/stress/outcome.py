@@ -83,18 +83,29 @@ class Model:
 
     def over(self, values: Mapping[str, Array], n_states: int) -> Sums:
         """The sums of `n_states` states. values: key → (S,)."""
-        product, economics = self.product, self.product.economics
+        product = self.product
 
         def of(name: str) -> Array:
             return values.get(name, np.full(n_states, today(name)))
 
         growth = of("customers") * of("usage")
         if "tail" in values:
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 moved_outputs = tilted(product.outputs, of("tail"), product.counts)
                 ratio = np.where(product.outputs > 0, moved_outputs / product.outputs, 1.0)
         else:
             ratio = np.ones((1, len(product.outputs)))
+        with np.errstate(all="ignore"):
+            return self._sums(values, n_states, (growth, ratio))
+
+    def _sums(self, values: Mapping[str, Array], n_states: int, moved_by: tuple[Array, Array]) -> Sums:
+        """The sums, with outputs grown and shared out. What overflows is unknown."""
+        product, economics = self.product, self.product.economics
+        growth, ratio = moved_by
+
+        def of(name: str) -> Array:
+            return values.get(name, np.full(n_states, today(name)))
+
         compute = (ratio @ product.compute_usd) * growth * self._unit_price(values, n_states)
         moved = (ratio @ (product.by_use_usd)) * growth
         converting = (ratio @ product.converting_usd) * growth * of("conversion")
@@ -226,7 +237,7 @@ def _in(part: Part, scope: tuple[str, ...]) -> bool:
 
 def _known(values: Array) -> float | None:
     value = float(values[0])
-    return None if np.isnan(value) else value
+    return value if np.isfinite(value) else None
 
 
 def _range(values: Array) -> Range | None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from solvent.choose.economics import Economics
 from solvent.choose.economics import from_statement as economics_of
 from solvent.choose.stress.scenario_file import Power
+from solvent.choose.stress.statement_check import check_numbers
 from solvent.errors import ReportError
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -111,6 +112,7 @@ def grouped(product: Product, n_groups: int) -> Product:
 
 def from_statement(document: Mapping[str, Any], power: Power | None = None) -> Product:
     """The product of an audit statement. Raises: ReportError (no statement, or one whose numbers aren't numbers)."""
+    check_numbers(document)
     economics = economics_of(document)
     try:
         return _product(document, economics, power)

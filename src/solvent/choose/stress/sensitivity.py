@@ -159,7 +159,7 @@ def _bootstrap(at_a: Array, at_b: Array, at_ab: Array) -> Array:
     weights = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES) / n
     means = weights @ columns.T
     variance = means[:, -1] - means[:, -2] ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         orders = np.nan_to_num(means[:, : 2 * d] / variance[:, None])
     tail = (1 - LEVEL) / 2
     ends: Array = np.quantile(orders, [tail, 1 - tail], axis=0).reshape(2, 2, d).transpose(1, 0, 2)
@@ -206,7 +206,7 @@ def decide(model: Model, scenarios: Iterable[Scenario], n: int = N_SAMPLES) -> d
             sums = model.over(dict(zip(names, chunk, strict=True)), chunk.shape[1])
             holds = np.where(sums.value_usd > 0, sums.compute_usd <= limit * sums.value_usd, sums.compute_usd <= 0)
             known = ~np.isnan(sums.value_usd)
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 ratio = np.log10(sums.compute_usd / sums.value_usd)
             parts.append(np.array([sums.margin_usd, ratio, np.where(known, holds.astype(np.float64), np.nan)]))
         return np.concatenate(parts, axis=1)
