@@ -72,7 +72,7 @@ def _scenarios(view: Page, stress: Document) -> Markup:
         low, high = usd(row["margin_low_usd"]), usd(row["margin_high_usd"])
         spread = "" if not row["touches"] or row["margin_low_usd"] is None or low == high else f"{low} to {high}"
         margin = figure_link(view, row["figure"]) if row["touches"] else "–"
-        otherwise = "needs offers" if row["needs_offers"] else "–"
+        otherwise = "needs offers" if row["needs_offers"] else "replanned"
         rows.append((row["title"], margin, row["outcome"]["verdict"] if row["touches"] else otherwise, spread))
     rest = h("p", {"class": "quiet"}, "Without effect here: ", "; ".join(untouched), ".") if untouched else None
     heads = ("Scenario", "Margin a month", "Verdict", "Over its interval")
@@ -96,11 +96,9 @@ def _plans(stress: Document) -> Markup | None:
             (title, f"without {plan['lost']}: {says}" if plan["lost"] else says, "the cheapest mix of the offers")
         )
         moving = "–" if once is None else usd(once["value"])
-        known = plan["feasible"]
-        rows.append(
-            (title, usd(plan["compute_usd"]) if known else "–", usd(plan["margin_usd"]) if known else "–", moving)
-        )
-    heads = ("The cheapest plan", "Compute a month", "Margin a month", "Moving costs once")
+        cells = (usd(plan["margin_usd"]), usd(plan["compute_usd"])) if plan["feasible"] else ("no plan", "–")
+        rows.append((title, *cells, moving))
+    heads = ("The cheapest plan", "Margin a month", "Compute a month", "Moving costs once")
     return join((h("h3", None, "A way out"), _table(heads, rows), _sources("What each plan runs on", said)))
 
 
