@@ -45,7 +45,7 @@ struct Product {
 struct ActivationStore {
     std::vector<int8_t> q, q_token;
     std::vector<float> d, d_sum, d_token, x, outlier;
-    std::vector<int32_t> sum, sum_token, outlier_at;
+    std::vector<int32_t> sum, sum_half, sum_token, outlier_at;
     size_t cols = 0, blocks = 0;
     void reserve(size_t n_tokens, size_t n_cols);
     // Puts n floats into row `row`, in the form asked for.

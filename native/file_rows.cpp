@@ -40,20 +40,39 @@ void read_nibbles(const uint8_t* p, uint8_t* codes) {
     }
 }
 
+// Where a block of 256 of a K-quant puts its scales: parts of RowCodes.
+struct FineScales {
+    float *scale, *minimum;
+    int8_t *fine, *fine_minimum;
+    uint16_t *above, *above_minimum;
+    FineScales(RowCodes& row, int i)
+        : scale(row.scale.data() + i / 16),
+          minimum(row.minimum.data() + i / 32),
+          fine(row.fine.data() + i / 16),
+          fine_minimum(row.fine_minimum.data() + i / 32),
+          above(row.above.data() + i / 256),
+          above_minimum(row.above_minimum.data() + i / 256) {}
+};
+
 // Six-bit scales and minima of the eight sub-blocks of q4_k and q5_k.
-void k_scales(const uint8_t* p, float* scale, float* minimum) {
+void k_scales(const uint8_t* p, const FineScales& out) {
     const float d = half_at(p), d_min = half_at(p + 2);
+    std::memcpy(out.above, p, 2);
+    std::memcpy(out.above_minimum, p + 2, 2);
+    *out.above_minimum ^= 0x8000;
     const uint8_t* q = p + 4;
     for (int j = 0; j < 8; ++j) {
         const int s = j < 4 ? q[j] & 63 : (q[j + 4] & 15) | ((q[j - 4] >> 6) << 4);
         const int m = j < 4 ? q[j + 4] & 63 : (q[j + 4] >> 4) | ((q[j] >> 6) << 4);
-        scale[2 * j] = scale[2 * j + 1] = d * static_cast<float>(s);
-        minimum[j] = -(d_min * static_cast<float>(m));
+        out.scale[2 * j] = out.scale[2 * j + 1] = d * static_cast<float>(s);
+        out.minimum[j] = -(d_min * static_cast<float>(m));
+        out.fine[2 * j] = out.fine[2 * j + 1] = static_cast<int8_t>(s);
+        out.fine_minimum[j] = static_cast<int8_t>(m);
     }
 }
 
-void read_q4_k(const uint8_t* p, uint8_t* codes, float* scale, float* minimum) {
-    k_scales(p, scale, minimum);
+void read_q4_k(const uint8_t* p, uint8_t* codes, const FineScales& out) {
+    k_scales(p, out);
     for (int i = 0; i < 128; ++i) {
         const int at = i / 32 * 64 + i % 32;
         codes[at] = p[16 + i] & 15;
@@ -61,8 +80,8 @@ void read_q4_k(const uint8_t* p, uint8_t* codes, float* scale, float* minimum) {
     }
 }
 
-void read_q5_k(const uint8_t* p, uint8_t* codes, float* scale, float* minimum) {
-    k_scales(p, scale, minimum);
+void read_q5_k(const uint8_t* p, uint8_t* codes, const FineScales& out) {
+    k_scales(p, out);
     const uint8_t *high = p + 16, *low = p + 48;
     for (int i = 0; i < 128; ++i) {
         const int pair = i / 32, at = pair * 64 + i % 32;
@@ -71,17 +90,19 @@ void read_q5_k(const uint8_t* p, uint8_t* codes, float* scale, float* minimum) {
     }
 }
 
-void read_q6_k(const uint8_t* p, uint8_t* codes, float* scale) {
+void read_q6_k(const uint8_t* p, uint8_t* codes, const FineScales& out) {
     const float d = half_at(p + 208);
-    for (int j = 0; j < 16; ++j) scale[j] = d * static_cast<float>(static_cast<int8_t>(p[192 + j]));
+    std::memcpy(out.above, p + 208, 2);
+    std::memcpy(out.fine, p + 192, 16);
+    for (int j = 0; j < 16; ++j) out.scale[j] = d * static_cast<float>(out.fine[j]);
     for (int half = 0; half < 2; ++half) {
         const uint8_t *low = p + 64 * half, *high = p + 128 + 32 * half;
-        uint8_t* out = codes + 128 * half;
+        uint8_t* to = codes + 128 * half;
         for (int i = 0; i < 32; ++i) {
-            out[i] = static_cast<uint8_t>((low[i] & 15) | ((high[i] & 3) << 4));
-            out[i + 32] = static_cast<uint8_t>((low[i + 32] & 15) | ((high[i] >> 2 & 3) << 4));
-            out[i + 64] = static_cast<uint8_t>((low[i] >> 4) | ((high[i] >> 4 & 3) << 4));
-            out[i + 96] = static_cast<uint8_t>((low[i + 32] >> 4) | ((high[i] >> 6) << 4));
+            to[i] = static_cast<uint8_t>((low[i] & 15) | ((high[i] & 3) << 4));
+            to[i + 32] = static_cast<uint8_t>((low[i + 32] & 15) | ((high[i] >> 2 & 3) << 4));
+            to[i + 64] = static_cast<uint8_t>((low[i] >> 4) | ((high[i] >> 4 & 3) << 4));
+            to[i + 96] = static_cast<uint8_t>((low[i + 32] >> 4) | ((high[i] >> 6) << 4));
         }
     }
 }
@@ -150,9 +171,9 @@ void read_row(const FileMatrix& m, int row, RowCodes& out) {
             case Kind::q8_0: read_q8_0(p, codes, scale); break;
             case Kind::q4_0: read_nibbles(p + 2, codes); scale[0] = scale[1] = half_at(p); break;
             case Kind::q4_1: read_nibbles(p + 4, codes); scale[0] = scale[1] = half_at(p); minimum[0] = half_at(p + 2); break;
-            case Kind::q4_k: read_q4_k(p, codes, scale, minimum); break;
-            case Kind::q5_k: read_q5_k(p, codes, scale, minimum); break;
-            case Kind::q6_k: read_q6_k(p, codes, scale); break;
+            case Kind::q4_k: read_q4_k(p, codes, FineScales(out, i)); break;
+            case Kind::q5_k: read_q5_k(p, codes, FineScales(out, i)); break;
+            case Kind::q6_k: read_q6_k(p, codes, FineScales(out, i)); break;
             case Kind::tq1_0: read_tq1_0(p, codes, scale); break;
             case Kind::tq2_0: read_tq2_0(p, codes, scale); break;
             case Kind::q2_0: read_q2_0(p, type.weights, codes, scale); break;

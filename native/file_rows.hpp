@@ -27,12 +27,23 @@ struct FileType {
 const FileType* file_type(const std::string& name);
 
 // A row: weight[i] = (codes[i] − offset) · scale[i / 16] + minimum[i / 32].
+// Of q4_k, q5_k and q6_k also what scale and minimum are the products of: scale[i / 16] = above[i / 256] · fine[i / 16],
+// minimum[i / 32] = above_minimum[i / 256] · fine_minimum[i / 32], exactly.
 struct RowCodes {
     std::vector<uint8_t> codes;
-    std::vector<float> scale;
-    std::vector<float> minimum;
-    explicit RowCodes(int n_cols)
-        : codes(static_cast<size_t>(n_cols) + 32), scale(static_cast<size_t>(n_cols) / 16 + 2), minimum(static_cast<size_t>(n_cols) / 32 + 1) {}
+    std::vector<float> scale, minimum;
+    std::vector<int8_t> fine, fine_minimum;
+    std::vector<uint16_t> above, above_minimum;  // f16
+    explicit RowCodes(int n_cols) {
+        const size_t n = static_cast<size_t>(n_cols);
+        codes.resize(n + 32);
+        scale.resize(n / 16 + 2);
+        minimum.resize(n / 32 + 1);
+        fine.resize(n / 16 + 2);
+        fine_minimum.resize(n / 32 + 1);
+        above.resize(n / 256 + 1);
+        above_minimum.resize(n / 256 + 1);
+    }
 };
 
 struct FileMatrix {

@@ -18,6 +18,7 @@ namespace solvent {
 
 namespace {
 
+constexpr uint16_t kHalfOne = 0x3C00;
 constexpr size_t kHugePage = 2u << 20, kMapping = 32u << 20;
 
 std::shared_ptr<uint8_t> map_memory(size_t bytes, bool huge) {
@@ -66,11 +67,18 @@ Wants Matrix::wants() const {
 
 namespace {
 
+// How a panel of blocks is laid out: docs/reference/weight-panels.md.
 struct PanelShape {
     int bits;
-    bool wide_scale;
-    int halves;
+    bool fine;    // scales are int8 under an f16 of kFineBlocks blocks
+    int halves;   // scales per block
     bool has_min;
+    size_t scale_bytes() const { return fine ? kRows : 2 * kRows; }
+    size_t above_bytes(int n_blocks) const { return fine ? static_cast<size_t>((n_blocks + kFineBlocks - 1) / kFineBlocks) * 2 * kRows : 0; }
+    size_t panel_bytes(int n_blocks) const {
+        const size_t n = static_cast<size_t>(n_blocks);
+        return n * (64 * static_cast<size_t>(bits) + (halves + has_min) * scale_bytes()) + (1 + has_min) * above_bytes(n_blocks);
+    }
 };
 
 PanelShape shape_of(Format format) {
@@ -79,35 +87,52 @@ PanelShape shape_of(Format format) {
         case Format::q4_1: return {4, false, 1, true};
         case Format::q8_0: return {8, false, 1, false};
         case Format::q4_k: return {4, true, 1, true};
-        case Format::q5_k: return {8, true, 1, true};
-        default: return {8, true, 2, false};
+        case Format::q5_k: return {5, true, 1, true};
+        default: return {6, true, 2, false};
     }
 }
 
-void put_scale(uint8_t* p, int lane, float value, bool wide) {
-    if (wide) {
-        std::memcpy(p + 4 * lane, &value, 4);
-    } else {
-        const uint16_t half = float_to_half(value);
-        std::memcpy(p + 2 * lane, &half, 2);
-    }
+void put_half(uint8_t* p, int lane, uint16_t half) { std::memcpy(p + 2 * lane, &half, 2); }
+
+// One row's codes of a block: quads in nibbles with what is above them behind, or whole bytes.
+void pack_codes(const uint8_t* codes, int bits, int lane, uint8_t* block) {
+    uint8_t* out = block + 4 * lane;
+    for (int j = 0; j < 8; ++j)
+        for (int i = 0; i < 4; ++i) {
+            const int code = codes[4 * j + i];
+            if (bits == 8) {
+                out[64 * j + i] = static_cast<uint8_t>(code);
+                continue;
+            }
+            // Pages begin as zeros.
+            out[64 * (j % 4) + i] = static_cast<uint8_t>(out[64 * (j % 4) + i] | (code & 15) << (j < 4 ? 0 : 4));
+            uint8_t& high = out[256 + (bits == 6 ? 64 * (j / 4) : 0) + i];
+            if (bits == 5) high = static_cast<uint8_t>(high | (code >> 4) << j);
+            if (bits == 6) high = static_cast<uint8_t>(high | (code >> 4) << (2 * (j % 4)));
+        }
 }
 
 // Puts one row's codes and scales into its lane of a panel.
 void pack_row(const RowCodes& row, int lane, const PanelShape& s, int n_blocks, uint8_t* panel) {
-    const int block_bytes = 64 * s.bits, scale_bytes = s.wide_scale ? 64 : 32;
-    uint8_t* scales = panel + static_cast<size_t>(n_blocks) * block_bytes;
-    uint8_t* minima = scales + static_cast<size_t>(n_blocks) * s.halves * scale_bytes;
-    for (int b = 0; b < n_blocks; ++b) {
-        const uint8_t* codes = row.codes.data() + kBlock * b;
-        uint8_t* out = panel + static_cast<size_t>(b) * block_bytes + 4 * lane;
-        for (int j = 0; j < (s.bits == 8 ? 8 : 4); ++j)
-            for (int i = 0; i < 4; ++i)
-                out[64 * j + i] = s.bits == 8 ? codes[4 * j + i]
-                                              : static_cast<uint8_t>(codes[4 * j + i] | codes[16 + 4 * j + i] << 4);
-        for (int h = 0; h < s.halves; ++h)
-            put_scale(scales + (static_cast<size_t>(b) * s.halves + h) * scale_bytes, lane, row.scale[2 * b + h], s.wide_scale);
-        if (s.has_min) put_scale(minima + static_cast<size_t>(b) * scale_bytes, lane, row.minimum[b], s.wide_scale);
+    const size_t n = static_cast<size_t>(n_blocks), halves = static_cast<size_t>(s.halves);
+    uint8_t* scales = panel + n * 64 * static_cast<size_t>(s.bits);
+    uint8_t* minima = scales + n * halves * s.scale_bytes();
+    uint8_t* above = minima + n * s.has_min * s.scale_bytes();
+    for (size_t b = 0; b < n; ++b) {
+        pack_codes(row.codes.data() + kBlock * b, s.bits, lane, panel + b * 64 * static_cast<size_t>(s.bits));
+        for (size_t h = 0; h < halves; ++h) {
+            uint8_t* scale = scales + (b * halves + h) * s.scale_bytes();
+            if (s.fine) scale[lane] = static_cast<uint8_t>(row.fine[2 * b + h]);
+            else put_half(scale, lane, float_to_half(row.scale[2 * b + h]));
+        }
+        if (!s.has_min) continue;
+        uint8_t* minimum = minima + b * s.scale_bytes();
+        if (s.fine) minimum[lane] = static_cast<uint8_t>(row.fine_minimum[b]);
+        else put_half(minimum, lane, float_to_half(row.minimum[b]));
+    }
+    for (size_t i = 0; s.fine && i < (n + kFineBlocks - 1) / kFineBlocks; ++i) {
+        put_half(above + i * 2 * kRows, lane, row.above[i]);
+        if (s.has_min) put_half(above + s.above_bytes(n_blocks) + i * 2 * kRows, lane, row.above_minimum[i]);
     }
 }
 
@@ -192,25 +217,9 @@ bool one_scale(const FileMatrix& file, float& scale) {
     return true;
 }
 
-// One scale outside the blocks is a float32, which t2g's halves don't hold. Where activations are int8 per 32, which
-// no model file asks for today, bytes with a float32 for each 16 do.
-std::unique_ptr<Matrix> make_wide_ternary(const FileMatrix& file, int n_threads) {
-    const PanelShape s = shape_of(Format::q6_k);
-    const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
-    auto m = start(file, Format::q6_k, static_cast<size_t>(n_blocks) * (64 * s.bits + 2 * 64));
-    allocate(*m);
-    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
-        read_row(file, r, row);
-        for (int i = 0; i < file.n_cols; ++i) row.codes[static_cast<size_t>(i)] += 31;  // from code − 1 to code − 32
-        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    });
-    return m;
-}
-
 std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int n_threads) {
     float scale = file.scale;
     const bool outside = file.type->scale_at < 0;
-    if (outside && !per_token) return make_wide_ternary(file, n_threads);
     const bool single = per_token && (outside || one_scale(file, scale));
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     const int group = std::max(1, outside ? n_blocks : file.type->weights / kBlock);
@@ -218,7 +227,8 @@ std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int
     const size_t codes_bytes = static_cast<size_t>(n_blocks) * 128;
     auto m = start(file, single ? Format::t2 : Format::t2g, codes_bytes + (single ? 0 : static_cast<size_t>(n_groups) * 32));
     m->view.group_blocks = group;
-    m->view.scale = scale;
+    // One scale outside the blocks is a float32: the halves, which don't hold it, are 1 then.
+    m->view.scale = single || outside ? scale : 1.0f;
     allocate(*m);
     each_row(file, m->view.n_panels * kRows, n_threads, [&](int r, RowCodes& row) {
         uint8_t* panel = m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes;
@@ -228,7 +238,8 @@ std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int
         pack_ternary_row(row, r % kRows, n_blocks, panel);
         if (!single)
             for (int g = 0; g < n_groups; ++g)
-                put_scale(panel + codes_bytes + 32 * static_cast<size_t>(g), r % kRows, r < file.n_rows ? row.scale[static_cast<size_t>(2 * g * group)] : 0.0f, false);
+                put_half(panel + codes_bytes + 32 * static_cast<size_t>(g), r % kRows,
+                         r >= file.n_rows ? 0 : outside ? kHalfOne : float_to_half(row.scale[static_cast<size_t>(2 * g * group)]));
     });
     return m;
 }
@@ -277,19 +288,19 @@ std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int 
     if (file.type->ternary()) return make_ternary(file, per_token, n_threads);
     const Format format = block_format(file.type->kind);
     const PanelShape s = shape_of(format);
-    const size_t n_blocks = static_cast<size_t>(file.n_cols) / kBlock, scale_bytes = s.wide_scale ? 64 : 32;
-    auto m = start(file, format, n_blocks * (64 * static_cast<size_t>(s.bits) + static_cast<size_t>(s.halves + s.has_min) * scale_bytes));
+    const int n_blocks = file.n_cols / kBlock;
+    auto m = start(file, format, s.panel_bytes(n_blocks));
     allocate(*m);
     each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
         read_row(file, r, row);
-        pack_row(row, r % kRows, s, static_cast<int>(n_blocks), m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
+        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
     });
     return m;
 }
 
 std::unique_ptr<Matrix> make_screen(const FileMatrix& file, int n_threads, std::vector<float>& residual, std::vector<float>& length) {
     const int n_blocks = file.n_cols / kBlock;
-    auto m = start(file, Format::q4_0, static_cast<size_t>(n_blocks) * 288);
+    auto m = start(file, Format::q4_0, shape_of(Format::q4_0).panel_bytes(n_blocks));
     allocate(*m);
     residual.assign(static_cast<size_t>(file.n_rows), 0.0f);
     length.assign(static_cast<size_t>(file.n_rows), 0.0f);

@@ -26,6 +26,7 @@ void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
     d.assign(n_tokens * blocks, 0.0f);
     d_sum.assign(n_tokens * blocks, 0.0f);
     sum.assign(n_tokens * blocks, 0);
+    sum_half.assign(2 * n_tokens * blocks, 0);
     d_token.assign(n_tokens, 0.0f);
     sum_token.assign(n_tokens, 0);
     outlier_at.assign(n_tokens * kOutliers, 0);
@@ -33,8 +34,8 @@ void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
 }
 
 Activations ActivationStore::view(Wants wants) const {
-    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), x.data(), cols, 1, cols, nullptr, nullptr};
-    return {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), cols, blocks, cols, outlier_at.data(), outlier.data()};
+    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), nullptr, x.data(), cols, 1, cols, nullptr, nullptr};
+    return {q.data(), d.data(), d_sum.data(), sum.data(), sum_half.data(), x.data(), cols, blocks, cols, outlier_at.data(), outlier.data()};
 }
 
 Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
@@ -110,7 +111,7 @@ void ActivationStore::take(const Kernels& kernels, int row, const float* from, i
     const size_t at = static_cast<size_t>(row) * cols, block = static_cast<size_t>(row) * blocks, r = static_cast<size_t>(row);
     switch (wants) {
         case Wants::blocks: {
-            const Quantised out = {&q[at], &d[block], &d_sum[block], &sum[block], &outlier_at[r * kOutliers], &outlier[r * kOutliers]};
+            const Quantised out = {&q[at], &d[block], &d_sum[block], &sum[block], &sum_half[2 * block], &outlier_at[r * kOutliers], &outlier[r * kOutliers]};
             return kernels.quantise_blocks(from, n, out);
         }
         case Wants::token: return kernels.quantise_token(from, n, &q_token[at], &d_token[r], &sum_token[r]);

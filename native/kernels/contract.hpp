@@ -14,11 +14,11 @@ enum class Format : int32_t {
     q4_0,  // 4 bits, f16 scale per 32, codes offset by 8
     q4_1,  // 4 bits, f16 scale and minimum per 32
     q8_0,  // 8 bits (stored + 128), f16 scale per 32
-    q4_k,  // 4 bits, f32 scale and minimum per 32
-    q5_k,  // 8 bits, f32 scale and minimum per 32
-    q6_k,  // 8 bits (stored + 32), f32 scale per 16
+    q4_k,  // 4 bits, int8 scale and minimum per 32 under an f16 each per 256
+    q5_k,  // 5 bits, the same
+    q6_k,  // 6 bits, codes offset by 32, int8 scale per 16 under an f16 per 256
     t2,    // 2 bits (code = weight + 1), one scale for the matrix; activations int8 per token
-    t2g,   // 2 bits, f16 scale per group of 32·n; activations int8 per 32
+    t2g,   // 2 bits, f16 scale per group of 32·n, times one for the matrix; activations int8 per 32
     f16,   // rows of the file
     bf16,
     f32,
@@ -27,6 +27,7 @@ enum class Format : int32_t {
 constexpr int kRows = 16;   // rows of a panel
 constexpr int kOutliers = 8;
 constexpr int kBlock = 32;  // columns that share one activation scale
+constexpr int kFineBlocks = 8;  // blocks whose int8 scales stand under one f16
 
 struct MatrixView {
     Format format;
@@ -37,7 +38,7 @@ struct MatrixView {
     int32_t group_blocks;  // t2g: blocks per scale
     const uint8_t* data;
     size_t panel_bytes;  // panel formats: from one panel to the next; row formats: from one row to the next
-    float scale;         // t2
+    float scale;         // t2, t2g
 };
 
 // Activations of tokens: int8 per block of 32 (q, d, sum), int8 per token (q, d[0], sum[0]) or float (x).
@@ -46,6 +47,7 @@ struct Activations {
     const float* d;        // scale per block, or of the token
     const float* d_sum;    // d · Σq per block
     const int32_t* sum;    // Σq per block, or of the token
+    const int32_t* sum_half;  // int8 per block: Σq per 16, two to a block; rows of 2·d_stride
     const float* x;
     size_t q_stride, d_stride, x_stride;  // from one token to the next, in elements
     // int8 per block: the token's kOutliers largest elements stand apart as floats, and as 0 in q. A few elements that
@@ -122,6 +124,7 @@ struct Quantised {
     float* d;
     float* d_sum;
     int32_t* sum;
+    int32_t* sum_half;
     int32_t* outlier_at;
     float* outlier;
 };

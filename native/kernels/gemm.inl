@@ -22,17 +22,13 @@ inline void block_tile(const Unpacked* w, int n_blocks, const Activations& x, in
     }
     const float* d = x.d + token * x.d_stride + first;
     const float* d_sum = x.d_sum + token * x.d_stride + first;
-    const int32_t* sum = x.sum + token * x.d_stride + first;
+    const int32_t* sum = halves == 2 ? x.sum_half + 2 * (token * x.d_stride + first) : x.sum + token * x.d_stride + first;
     for (int b = 0; b < n_blocks; ++b) {
         for (int half = 0; half < halves; ++half) {
             I total[N][T];
             for (int t = 0; t < T; ++t) {
                 int32_t taken = 0;
-                if constexpr (halves == 2) {
-                    for (int i = 0; i < 16; ++i) taken += q[t][kBlock * b + 16 * half + i];
-                } else if constexpr (offset != 0) {
-                    taken = sum[t * x.d_stride + b];
-                }
+                if constexpr (offset != 0) taken = sum[halves * (t * x.d_stride + b) + half];
                 for (int p = 0; p < N; ++p) total[p][t] = i_set1(-offset * taken);
             }
 #pragma GCC unroll 8
@@ -114,20 +110,32 @@ inline Unpacked second_in(const Unpacked& u, int n_tokens, int n_cols) {
     return {codes, scales, scales + kGemmCols / 16 * kRows};
 }
 
-// Blocks [first, first + n) of a panel.
+// Scales and minima of blocks [first, first + n) of a panel as floats; first is a multiple of kFineBlocks.
+template <Format format>
+inline void unpack_scales(const PanelParts<format>& parts, int first, int n, const Unpacked& u) {
+    using P = Panel<format>;
+    F above = f_set1(0.0f), above_minimum = above;
+    for (int b = 0; b < n; ++b) {
+        if constexpr (P::fine)
+            if (b % kFineBlocks == 0) {
+                above = parts.scale_above(first + b);
+                if constexpr (P::has_min) above_minimum = parts.minimum_above(first + b);
+            }
+        for (int half = 0; half < P::halves; ++half)
+            f_store(u.scales + (b * P::halves + half) * kRows, parts.scale(first + b, half, above));
+        if constexpr (P::has_min) f_store(u.minima + b * kRows, parts.minimum(first + b, above_minimum));
+    }
+}
+
+// The same, and their codes as bytes.
 template <Format format>
 inline void unpack_blocks(const PanelParts<format>& parts, int first, int n, const Unpacked& u) {
     using P = Panel<format>;
     for (int b = 0; b < n; ++b) {
         const uint8_t* codes = parts.codes + static_cast<size_t>(first + b) * P::block_bytes;
         for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
-        for (int half = 0; half < P::halves; ++half) {
-            const size_t at = static_cast<size_t>(first + b) * P::halves + half;
-            f_store(u.scales + (b * P::halves + half) * 16, P::scale(parts.scales + at * P::scale_bytes));
-        }
-        if constexpr (P::has_min)
-            f_store(u.minima + b * 16, P::scale(parts.minima + static_cast<size_t>(first + b) * P::scale_bytes));
     }
+    unpack_scales(parts, first, n, u);
 }
 
 // N panels from `panel` on.

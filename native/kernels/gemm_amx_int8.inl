@@ -149,13 +149,8 @@ inline void tiled_blocks(const MatrixView& w, int begin, int end, const Activati
         start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
-            const size_t block = static_cast<size_t>(first), scale = block * P::halves;
-            unpack_signed<P::bits, P::offset>(parts.codes + block * P::block_bytes, n, u.codes);
-            for (int s = 0; s < n * P::halves; ++s)
-                f_store(u.scales + s * kRows, P::scale(parts.scales + (scale + s) * P::scale_bytes));
-            if constexpr (P::has_min)
-                for (int b = 0; b < n; ++b)
-                    f_store(u.minima + b * kRows, P::scale(parts.minima + (block + b) * P::scale_bytes));
+            unpack_signed<P::bits, P::offset>(parts.codes + static_cast<size_t>(first) * P::block_bytes, n, u.codes);
+            unpack_scales(parts, first, n, u);
             block_token_tiles<P::halves, P::has_min>(tiles, u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
     }

@@ -20,6 +20,7 @@ inline Activations token_of(const Activations& x, int token) {
     one.d = x.d + t * x.d_stride;
     one.d_sum = x.d_sum ? x.d_sum + t * x.d_stride : nullptr;
     one.sum = x.sum + t * x.d_stride;
+    one.sum_half = x.sum_half ? x.sum_half + 2 * t * x.d_stride : nullptr;
     one.outlier_at = x.outlier_at ? x.outlier_at + t * kOutliers : nullptr;
     one.outlier = x.outlier ? x.outlier + t * kOutliers : nullptr;
     return one;
@@ -30,9 +31,9 @@ template <Format format, int T>
 inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
     using P = Panel<format>;
     constexpr int per_half = 8 / P::halves, sums = T == 1 ? 2 : 1;  // one token alone would wait for its own sum
-    constexpr int bytes = P::block_bytes + (P::halves + P::has_min) * P::scale_bytes;
     const PanelParts<format> parts(w, panel);
-    const uint8_t *codes = parts.codes, *scales = parts.scales, *minima = parts.minima;
+    const uint8_t* codes = parts.codes;
+    F above = f_set1(0.0f), above_minimum = above;
     Activations own[T];
     F acc[T];
     for (int t = 0; t < T; ++t) {
@@ -40,16 +41,16 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
         acc[t] = outliers_dot(own[t].outlier_at, own[t].outlier, parts);
     }
     for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
-        if (fetch) fetch_ahead<bytes>(parts.codes + static_cast<size_t>(b) * bytes);
-        for (int half = 0; half < P::halves; ++half, scales += P::scale_bytes) {
+        if (fetch) fetch_ahead<P::all_bytes>(parts.codes + static_cast<size_t>(b) * P::all_bytes);
+        if constexpr (P::fine)
+            if (b % kFineBlocks == 0) {
+                above = parts.scale_above(b);
+                if constexpr (P::has_min) above_minimum = parts.minimum_above(b);
+            }
+        for (int half = 0; half < P::halves; ++half) {
             I total[T][sums];
             for (int t = 0; t < T; ++t) {
-                int32_t taken = 0;
-                if constexpr (P::halves == 2) {
-                    for (int i = 0; i < 16; ++i) taken += own[t].q[b * kBlock + 16 * half + i];
-                } else {
-                    taken = own[t].sum[b];
-                }
+                const int32_t taken = P::halves == 2 ? own[t].sum_half[2 * b + half] : own[t].sum[b];
                 for (int s = 0; s < sums; ++s) total[t][s] = s ? i_zero() : i_set1(-P::offset * taken);
             }
 #pragma GCC unroll 8
@@ -60,7 +61,7 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
                 for (int t = 0; t < T; ++t)
                     total[t][j % sums] = dot<P::bits>(total[t][j % sums], four, own[t].q + b * kBlock + 4 * at);
             }
-            const F scale = P::scale(scales);
+            const F scale = parts.scale(b, half, above);
 #pragma GCC unroll 4
             for (int t = 0; t < T; ++t) {
                 const I sum = sums == 2 ? i_add(total[t][0], total[t][sums - 1]) : total[t][0];
@@ -68,8 +69,7 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
             }
         }
         if constexpr (P::has_min) {
-            const F minimum = P::scale(minima);
-            minima += P::scale_bytes;
+            const F minimum = parts.minimum(b, above_minimum);
 #pragma GCC unroll 4
             for (int t = 0; t < T; ++t) acc[t] = f_fma(minimum, f_set1(own[t].d_sum[b]), acc[t]);
         }

@@ -42,7 +42,9 @@ inline void quantise_block(F low, F high, int b, const Quantised& out) {
     const I q_low = to_codes(f_mul(low, inverse)), q_high = to_codes(f_mul(high, inverse));
     i_store_bytes(out.q + b * kBlock, q_low);
     i_store_bytes(out.q + b * kBlock + 16, q_high);
-    out.sum[b] = i_sum(i_add(q_low, q_high));
+    out.sum_half[2 * b] = i_sum(q_low);
+    out.sum_half[2 * b + 1] = i_sum(q_high);
+    out.sum[b] = out.sum_half[2 * b] + out.sum_half[2 * b + 1];
     out.d[b] = largest / 127.0f;
     out.d_sum[b] = out.d[b] * static_cast<float>(out.sum[b]);
 }

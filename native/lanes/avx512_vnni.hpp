@@ -56,6 +56,10 @@ inline I i_sub(I a, I b) { return _mm512_sub_epi32(a, b); }
 inline void i_store_bytes(int8_t* p, I v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
 }
+// Sixteen signed bytes, one to a lane.
+inline I i_load_bytes(const int8_t* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 
 inline B b_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline void b_store(uint8_t* p, B v) { _mm512_storeu_si512(p, v); }
@@ -63,6 +67,14 @@ inline B b_and(B a, int mask) { return _mm512_and_si512(a, _mm512_set1_epi8(stat
 template <int n>
 inline B b_shift(B a) {
     return _mm512_srli_epi16(a, n);
+}
+template <int n>
+inline B b_shift_up(B a) {
+    return _mm512_slli_epi16(a, n);
+}
+// a | (b & mask)
+inline B b_or_masked(B a, B b, int mask) {
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(static_cast<char>(mask)), 0xF8);
 }
 
 // Byte i of each lane, i = 0..3.

@@ -87,6 +87,8 @@ inline I i_sub(I a, I b) { SOLVENT_EACH(I, a.lane[i] - b.lane[i]); }
 inline void i_store_bytes(int8_t* p, I v) {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
 }
+// Sixteen signed bytes, one to a lane.
+inline I i_load_bytes(const int8_t* p) { SOLVENT_EACH(I, p[i]); }
 
 inline B b_load(const uint8_t* p) {
     B r;
@@ -102,6 +104,16 @@ inline B b_and(B a, int mask) {
 template <int n>
 inline B b_shift(B a) {
     for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte >> n);
+    return a;
+}
+template <int n>
+inline B b_shift_up(B a) {
+    for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte << n);
+    return a;
+}
+// a | (b & mask)
+inline B b_or_masked(B a, B b, int mask) {
+    for (int i = 0; i < 64; ++i) a.byte[i] = static_cast<uint8_t>(a.byte[i] | (b.byte[i] & mask));
     return a;
 }
 

@@ -58,21 +58,19 @@ void print(const char* what, int n, std::vector<T> v) {
 struct Shape {
     const char* name;
     Format format;
-    int bits, scale_bytes, halves, has_min, code_bits;
+    int bits, scale_bytes, halves, has_min;
 };
 
 const Shape kShapes[] = {
-    {"q4_0", Format::q4_0, 4, 32, 1, 0, 8}, {"q4_1", Format::q4_1, 4, 32, 1, 1, 8}, {"q8_0", Format::q8_0, 8, 32, 1, 0, 8},
-    {"q4_k", Format::q4_k, 4, 64, 1, 1, 8}, {"q5_k", Format::q5_k, 8, 64, 1, 1, 5}, {"q6_k", Format::q6_k, 8, 64, 2, 0, 6},
-    {"t2", Format::t2, 2, 32, 0, 0, 2},     {"t2g", Format::t2g, 2, 32, 1, 0, 2},
+    {"q4_0", Format::q4_0, 4, 32, 1, 0}, {"q4_1", Format::q4_1, 4, 32, 1, 1}, {"q8_0", Format::q8_0, 8, 32, 1, 0},
+    {"q4_k", Format::q4_k, 4, 16, 1, 1}, {"q5_k", Format::q5_k, 5, 16, 1, 1}, {"q6_k", Format::q6_k, 6, 16, 2, 0},
+    {"t2", Format::t2, 2, 32, 0, 0},     {"t2g", Format::t2g, 2, 32, 1, 0},
 };
 
-void put_scales(Random& random, uint8_t* p, size_t n_bytes, int scale_bytes) {
-    for (size_t i = 0; i < n_bytes; i += static_cast<size_t>(scale_bytes / 16)) {
-        const float scale = random.number(-3);
-        const uint16_t half = float_to_half(scale);
-        if (scale_bytes == 64) std::memcpy(p + i, &scale, 4);
-        else std::memcpy(p + i, &half, 2);
+void put_halves(Random& random, uint8_t* p, size_t n_bytes) {
+    for (size_t i = 0; i < n_bytes; i += 2) {
+        const uint16_t half = float_to_half(random.number(-3));
+        std::memcpy(p + i, &half, 2);
     }
 }
 
@@ -81,20 +79,25 @@ std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w) {
     const size_t codes = static_cast<size_t>(n_blocks) * s.bits * 64;
     const int n_scales = s.format == Format::t2g ? n_groups : n_blocks * (s.halves + s.has_min);
     const size_t scales = s.format == Format::t2 ? 0 : static_cast<size_t>(n_scales) * s.scale_bytes;
-    w.panel_bytes = codes + scales;
+    // Scales of 16 bytes are int8, under an f16 for every kFineBlocks blocks.
+    const bool fine = s.scale_bytes == 16;
+    const size_t above = fine ? static_cast<size_t>((n_blocks + kFineBlocks - 1) / kFineBlocks) * 32 * (1 + s.has_min) : 0;
+    w.panel_bytes = codes + scales + above;
     std::vector<uint8_t> data(w.panel_bytes * static_cast<size_t>(w.n_panels));
     for (int panel = 0; panel < w.n_panels; ++panel) {
         uint8_t* p = data.data() + w.panel_bytes * static_cast<size_t>(panel);
         // The first panel holds the largest codes only: what 16 bits might not hold shows there.
         for (size_t i = 0; i < codes; ++i) {
-            const int most = (1 << s.code_bits) - 1;
-            p[i] = static_cast<uint8_t>(panel == 0 ? most : random.below(most + 1));
+            p[i] = static_cast<uint8_t>(panel == 0 ? 255 : random.below(256));
             if (s.bits == 2) {
                 p[i] = 0;
                 for (int j = 0; j < 4; ++j) p[i] = static_cast<uint8_t>(p[i] | (panel == 0 ? 2 : random.below(3)) << 2 * j);
             }
         }
-        put_scales(random, p + codes, scales, s.scale_bytes);
+        if (fine)
+            for (size_t i = 0; i < scales; ++i) p[codes + i] = static_cast<uint8_t>(random.below(256));
+        else put_halves(random, p + codes, scales);
+        put_halves(random, p + codes + scales, above);
     }
     w.data = data.data();
     return data;
@@ -104,13 +107,14 @@ std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w) {
 struct Tokens {
     std::vector<int8_t> q;
     std::vector<float> d, d_sum, x, outlier;
-    std::vector<int32_t> sum, outlier_at;
+    std::vector<int32_t> sum, sum_half, outlier_at;
     Activations view{};
 
     Tokens(Random& random, int n_tokens, int n_cols, bool per_token) {
         const int n_blocks = (n_cols + kBlock - 1) / kBlock, width = n_blocks * kBlock, n_d = per_token ? 1 : n_blocks;
         q.resize(static_cast<size_t>(n_tokens) * width);
         sum.resize(static_cast<size_t>(n_tokens) * n_d);
+        sum_half.resize(static_cast<size_t>(n_tokens) * n_blocks * 2);
         outlier_at.resize(static_cast<size_t>(n_tokens) * kOutliers);
         x = random.numbers(n_tokens * n_cols);
         outlier = random.numbers(n_tokens * kOutliers, 4);
@@ -122,17 +126,19 @@ struct Tokens {
             for (int o = 0; o < kOutliers; ++o) at[o] = t % 3 == 1 ? at[o - kOutliers] : random.below(n_cols);
             std::sort(at, at + kOutliers);
             for (int i = 0; i < width; ++i) sum[static_cast<size_t>(t) * n_d + (per_token ? 0 : i / kBlock)] += row[i];
+            for (int i = 0; i < width; ++i) sum_half[static_cast<size_t>(t) * n_blocks * 2 + i / 16] += row[i];
         }
         d = random.numbers(n_tokens * n_d);
         for (size_t i = 0; i < d.size(); ++i) d_sum.push_back(d[i] * static_cast<float>(sum[i]));
         const auto row = [](int n) { return static_cast<size_t>(n); };
-        view = {q.data(), d.data(), d_sum.data(), sum.data(), x.data(), row(width), row(n_d), row(n_cols), outlier_at.data(), outlier.data()};
+        view = {q.data(), d.data(), d_sum.data(), sum.data(), per_token ? nullptr : sum_half.data(), x.data(), row(width), row(n_d), row(n_cols), outlier_at.data(), outlier.data()};
     }
     Activations one(int t) const {
         const size_t i = static_cast<size_t>(t);
         Activations a = view;
         a.q += i * a.q_stride;
         a.d += i * a.d_stride, a.d_sum += i * a.d_stride, a.sum += i * a.d_stride;
+        if (a.sum_half) a.sum_half += 2 * i * a.d_stride;
         a.x += i * a.x_stride;
         a.outlier_at += i * kOutliers, a.outlier += i * kOutliers;
         return a;
@@ -200,12 +206,13 @@ void quantise(std::vector<float> x) {
     const size_t width = static_cast<size_t>((n + 31) / 32 * 32), n_blocks = width / 32;
     std::vector<int8_t> q(width), q_token(width);
     std::vector<float> d(n_blocks), d_sum(n_blocks), outlier(kOutliers), d_token(1);
-    std::vector<int32_t> sum(n_blocks), at(kOutliers), sum_token(1);
-    kernels.quantise_blocks(x.data(), n, {q.data(), d.data(), d_sum.data(), sum.data(), at.data(), outlier.data()});
+    std::vector<int32_t> sum(n_blocks), sum_half(2 * n_blocks), at(kOutliers), sum_token(1);
+    kernels.quantise_blocks(x.data(), n, {q.data(), d.data(), d_sum.data(), sum.data(), sum_half.data(), at.data(), outlier.data()});
     print("quantise_blocks q", n, q);
     print("quantise_blocks d", n, d);
     print("quantise_blocks d_sum", n, d_sum);
     print("quantise_blocks sum", n, sum);
+    print("quantise_blocks sum_half", n, sum_half);
     print("quantise_blocks outliers", n, at);
     print("quantise_blocks outliers", n, outlier);
     kernels.quantise_token(x.data(), n, q_token.data(), d_token.data(), sum_token.data());

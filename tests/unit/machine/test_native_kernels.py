@@ -78,6 +78,14 @@ def test_kernel_sets_that_are_tested_here(kernel: str) -> None:
     assert native.kernel(kernel) == kernel
 
 
+@pytest.mark.parametrize(("kind", "bits"), [("q4_k", 4.625), ("q5_k", 5.625), ("q6_k", 6.5625), ("q8_0", 8.5)])
+def test_panels_are_about_as_small_as_the_file(kind: str, bits: float) -> None:
+    tensor = random_matrix(kind, 64, 512)
+    packed = native.extension().Matrix(tensor.type, *tensor.shape, tensor.data)
+    assert packed.n_bytes == bits * 64 * 512 / 8
+    assert len(tensor.data) <= packed.n_bytes <= 1.03 * len(tensor.data)
+
+
 @all_forms
 @all_kernels
 def test_products_are_right_to_the_rounding(kernel: str, kind: str, per_token: bool) -> None:
