@@ -2,10 +2,12 @@
 // keeps what native code points to alive, and lets other Python threads run meanwhile.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -65,7 +67,8 @@ struct BoundMatrix {
     nb::object bytes;
 };
 
-FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, bool mapped) {
+// source: where the bytes lie in an open file (descriptor, offset), or None.
+FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, const nb::object& source) {
     const FileType* known = file_type(type);
     need(known, "unknown tensor type");
     need(n_rows > 0 && n_cols > 0 && n_cols % known->weights * (type != "hf_ternary") == 0, "columns don't fill whole blocks");
@@ -75,23 +78,38 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     need(data.size() >= bytes + (trailing ? 4 : 0), "the bytes are fewer than the shape needs");
     if (trailing) std::memcpy(&scale, data.data() + bytes, 4);
     need(std::isfinite(scale), "the scale of the matrix is no finite number");
-    return {known, data.data(), n_rows, n_cols, scale, mapped};
+    FileMatrix file{known, data.data(), n_rows, n_cols, scale, !source.is_none()};
+    if (!source.is_none()) {
+        const auto [descriptor, offset] = nb::cast<std::pair<int, size_t>>(source);
+        file.file = std::make_shared<const OpenFile>(descriptor);
+        file.offset = offset;
+    }
+    return file;
 }
 
-BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token, bool mapped, int n_threads) {
-    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, mapped);
+BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token, nb::object source,
+                       int n_threads, bool lazy) {
+    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, source);
     std::unique_ptr<Matrix> made;
     {
         nb::gil_scoped_release release;
-        made = make_matrix(file, per_token, n_threads);
+        made = plan_matrix(file, per_token);
+        if (!lazy) pack(*made, n_threads);
     }
     return {std::move(made), bytes};
+}
+
+Format rounded_format(const Matrix& m, int bits) {
+    need(bits == 6 || bits == 8, "codes of other than 6 or 8 bits");
+    need(m.view.n_cols % kBlock == 0, "columns don't fill whole blocks");
+    return bits == 6 ? Format::q6_k : Format::q8_0;
 }
 
 // Y = X·Wᵀ by named kernels, n_together tokens at a time: what tests and benchmarks of kernels call.
 nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu> x,
                                        const std::string& name, int n_together, int n_passes) {
     const Kernels& kernels = kernels_named(name);
+    pack(*bound.matrix, 1);
     const Matrix& m = *bound.matrix;
     const MatrixView& w = m.view;
     const int n_tokens = static_cast<int>(x.shape(0)), n_cols = w.n_cols;
@@ -251,18 +269,19 @@ class BoundDecoder {
 
     void set_ends(nb::dict parts, Doubles rope_frequency, bool screened) {
         const DecoderConfig& c = decoder.config;
-        decoder.embedding = matrix(parts, "token_embd.weight", c.n_vocab, c.width);
-        decoder.head = parts.contains("output.weight") ? matrix(parts, "output.weight", c.n_vocab, c.width) : decoder.embedding;
+        Matrix* embedding = matrix(parts, "token_embd.weight", c.n_vocab, c.width);
+        decoder.embedding = embedding;
+        decoder.head = parts.contains("output.weight") ? matrix(parts, "output.weight", c.n_vocab, c.width) : embedding;
         decoder.output_norm = vector(parts, "output_norm.weight", c.width, true);
         need(rope_frequency.size() == static_cast<size_t>(c.head_size / 2), "one frequency per pair of the head");
         decoder.rope_frequency.assign(rope_frequency.data(), rope_frequency.data() + rope_frequency.size());
-        if (screened) {
-            nb::gil_scoped_release release;
-            decoder.screen = make_screen(decoder.head->file, decoder.n_threads(), decoder.screen_residual, decoder.screen_length);
-        }
+        nb::gil_scoped_release release;
+        if (screened) decoder.screen = round_matrix(decoder.head->file, Format::q4_0, decoder.n_threads());
+        else pack(*decoder.head, decoder.n_threads());
     }
 
     // Logits of the last token, or of all, of one sequence's next tokens; every step but the last is without.
+    // Raises what a signal's handler raises: the sequence then holds the steps that were complete.
     nb::ndarray<nb::numpy, float> extend(Sequence& sequence, Tokens tokens, int n_logits) {
         const size_t n = tokens.size();
         need(n > 0 && n_logits >= 0 && static_cast<size_t>(n_logits) <= n, "no tokens, or more logits than tokens");
@@ -273,13 +292,11 @@ class BoundDecoder {
         std::lock_guard<std::mutex> lock(busy);
         need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), kFull);
         float* to = out.data();
-        std::vector<Slot> slots;
+        const auto watch = watch_for_signals();
         for (size_t first = 0; first < n; first += kMaxStep) {
-            slots.clear();
-            for (size_t i = first; i < std::min(n, first + kMaxStep); ++i)
-                slots.push_back({&sequence, tokens(i), sequence.n_tokens + static_cast<int>(i - first), i + static_cast<size_t>(n_logits) >= n});
+            const auto slots = next_slots(sequence, tokens, first, n - static_cast<size_t>(n_logits));
             sequence.reserve(sequence.n_tokens + static_cast<int>(slots.size()));
-            decoder.step(slots, to);
+            end_if(!decoder.step(slots, to, watch));
             check_finite(sequence);
             for (const Slot& slot : slots) to += slot.logits ? decoder.config.n_vocab : 0;
             sequence.n_tokens += static_cast<int>(slots.size());
@@ -309,17 +326,27 @@ class BoundDecoder {
         return out;
     }
 
-    int greedy(Sequence& sequence, int token) {
+    // The likeliest token after one sequence's next ones; negative where the logits are no numbers.
+    int greedy(Sequence& sequence, Tokens tokens) {
+        const size_t n = tokens.size();
+        need(n > 0, "no tokens");
         check_sequence(sequence);
-        check_token(token);
+        for (size_t i = 0; i < n; ++i) check_token(tokens(i));
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(busy);
-        need(sequence.n_tokens < sequence.context(), kFull);
-        sequence.reserve(sequence.n_tokens + 1);
-        const int next = decoder.greedy({&sequence, token, sequence.n_tokens, true});
-        check_finite(sequence);
-        ++sequence.n_tokens;
-        return next;
+        need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), kFull);
+        const auto watch = n > 1 ? watch_for_signals() : Decoder::Watch{};
+        for (size_t first = 0; first < n; first += kMaxStep) {
+            const auto slots = next_slots(sequence, tokens, first, n - 1);
+            sequence.reserve(sequence.n_tokens + static_cast<int>(slots.size()));
+            const bool last = first + slots.size() == n;
+            const int next = last ? decoder.greedy(slots, watch) : decoder.step(slots, nullptr, watch) ? 0 : Decoder::kEnded;
+            end_if(next == Decoder::kEnded);
+            check_finite(sequence);
+            sequence.n_tokens += static_cast<int>(slots.size());
+            if (last) return next;
+        }
+        return Decoder::kNoNumber;
     }
 
     Sequence* new_sequence(int context, std::shared_ptr<CacheFormat> format) {
@@ -332,7 +359,32 @@ class BoundDecoder {
     Decoder decoder;
 
   private:
-    const Matrix* matrix(const nb::dict& parts, const char* name, int n_rows, int n_cols) {
+    // Tokens from `first` on, as many as a step takes; those from first_with_logits on ask for logits.
+    static std::vector<Slot> next_slots(Sequence& sequence, const Tokens& tokens, size_t first, size_t first_with_logits) {
+        std::vector<Slot> slots;
+        for (size_t i = first; i < std::min(tokens.size(), first + kMaxStep); ++i)
+            slots.push_back({&sequence, tokens(i), sequence.n_tokens + static_cast<int>(i - first), i >= first_with_logits});
+        return slots;
+    }
+
+    // Looks now and then whether a signal (Ctrl-C) has come and its handler raises; only Python's main thread has any.
+    static Decoder::Watch watch_for_signals() {
+        return [last = std::chrono::steady_clock::now()]() mutable {
+            const auto now = std::chrono::steady_clock::now();
+            if (now - last < std::chrono::milliseconds(50)) return false;
+            last = now;
+            nb::gil_scoped_acquire acquire;
+            return PyErr_CheckSignals() != 0;
+        };
+    }
+
+    static void end_if(bool ended) {
+        if (!ended) return;
+        nb::gil_scoped_acquire acquire;
+        throw nb::python_error();
+    }
+
+    Matrix* matrix(const nb::dict& parts, const char* name, int n_rows, int n_cols) {
         need(parts.contains(name), name);
         const auto& bound = nb::cast<const BoundMatrix&>(parts[name]);
         const MatrixView& view = bound.matrix->view;
@@ -400,13 +452,24 @@ NB_MODULE(_native, m) {
 
     nb::class_<BoundMatrix>(m, "Matrix")
         .def("__init__",
-             [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token, bool mapped, int n_threads) {
-                 new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token, mapped, n_threads));
-             },
+             [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token, nb::object source,
+                int n_threads, bool lazy) { new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token, source, n_threads, lazy)); },
              nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false,
-             nb::arg("mapped") = false, nb::arg("n_threads") = 1)
+             nb::arg("source") = nb::none(), nb::arg("n_threads") = 1, nb::arg("lazy") = false)
+        .def("rounded",
+             [](const BoundMatrix& b, int bits, int n_threads) {
+                 const Format format = rounded_format(*b.matrix, bits);
+                 std::unique_ptr<Matrix> made;
+                 {
+                     nb::gil_scoped_release release;
+                     made = round_matrix(b.matrix->file, format, n_threads).matrix;
+                 }
+                 return BoundMatrix{std::move(made), b.bytes};
+             },
+             nb::arg("bits"), nb::arg("n_threads") = 1)
         .def("multiply", &multiply, nb::arg("x"), nb::arg("kernels"), nb::arg("n_together") = 1, nb::arg("n_passes") = 1)
         .def_prop_ro("n_bytes", [](const BoundMatrix& b) { return b.matrix->bytes_per_pass; })
+        .def_prop_ro("is_packed", [](const BoundMatrix& b) { return b.matrix->packed(); })
         .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });
 
     nb::class_<CacheFormat>(m, "CacheFormat")
@@ -466,7 +529,7 @@ NB_MODULE(_native, m) {
         .def("new_sequence", &BoundDecoder::new_sequence, nb::rv_policy::take_ownership, nb::arg("context"), nb::arg("format"))
         .def("extend", &BoundDecoder::extend, nb::arg("sequence"), nb::arg("tokens"), nb::arg("n_logits"))
         .def("decode", &BoundDecoder::decode, nb::arg("sequences"), nb::arg("tokens"))
-        .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("token"))
+        .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("tokens"))
         .def_prop_ro("n_rescored", [](const BoundDecoder& b) { return b.decoder.n_rescored(); })
-        .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen ? b.decoder.screen->bytes_per_pass : 0; });
+        .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen.matrix ? b.decoder.screen.matrix->bytes_per_pass : 0; });
 }

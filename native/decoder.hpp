@@ -70,17 +70,20 @@ class Decoder {
     DecoderConfig config;
     std::vector<Layer> layers;
     const Matrix* embedding = nullptr;
-    const Matrix* head = nullptr;
-    std::unique_ptr<Matrix> screen;      // 4-bit codes of the head, or null
-    std::vector<float> screen_residual;  // per row: length of what the codes leave out
-    std::vector<float> screen_length;    // per row: length of the row
+    Matrix* head = nullptr;  // packed when all logits are first asked for
+    Rounded screen;          // 4-bit codes of the head, or no matrix
     Vector output_norm;
     std::vector<double> rope_frequency;  // radians per token, head_size / 2
 
+    // Asked by one thread between layers; true ends the step, whose sequences are then as they were.
+    using Watch = std::function<bool()>;
     // Runs the slots through all layers. Logits of the slots that ask go to `logits`, n_vocab each, in order.
-    void step(const std::vector<Slot>& slots, float* logits);
-    // One token; the id of the largest logit, as step() would give it (the smallest id of equals).
-    int greedy(const Slot& slot);
+    // False where it was ended.
+    bool step(const std::vector<Slot>& slots, float* logits, const Watch& watch = {});
+    // The id of the largest logit after the last slot, the only one that asks, as step() would give it: the smallest of
+    // equals. kNoNumber where a logit isn't finite that is the largest or not comparable.
+    int greedy(const std::vector<Slot>& slots, const Watch& watch = {});
+    static constexpr int kNoNumber = -1, kEnded = -2;
 
     const Kernels& kernels() const { return *kernels_; }
     int n_threads() const { return team_.n_threads(); }
@@ -111,7 +114,7 @@ class Decoder {
     void reserve(int n_tokens);
     void grow_rope(int context);
     void plan(const std::vector<Slot>& slots);
-    void run_layers(int thread);
+    bool run_layers(int thread);
     void embed(int thread);
     void normalise(int thread, int slot, int row, const Vector& weight, bool add_y, std::initializer_list<const Matrix*> readers);
     void take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers);
@@ -127,7 +130,9 @@ class Decoder {
     void feed_forward(int thread, const Layer& layer);
     void choose_candidates(const Activations& x);
     void rescore(int thread, const Activations& x);
-    void run(const std::vector<Slot>& slots, const std::function<void(int)>& finish);
+    bool run(const std::vector<Slot>& slots, const Watch& watch, const std::function<void(int)>& finish);
+    int likeliest_of_all() const;
+    int likeliest_candidate() const;
 
     const Kernels* kernels_;
     Team team_;
@@ -157,6 +162,8 @@ class Decoder {
     std::vector<int32_t> candidates_;
     std::vector<float> rescored_;
     int n_rescored_ = 0;
+    const Watch* watch_ = nullptr;
+    bool ended_ = false;  // written by thread 0 between a layer's last barrier and the next one's first
 };
 
 }  // namespace solvent

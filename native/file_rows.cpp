@@ -1,5 +1,8 @@
 #include "file_rows.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstring>
 
 #include "half.hpp"
@@ -153,6 +156,30 @@ size_t file_bytes(const FileType& type, int64_t n_rows, int64_t n_cols) {
     return weights / static_cast<size_t>(type.weights) * static_cast<size_t>(type.bytes);
 }
 
+OpenFile::OpenFile(int descriptor) : descriptor_(fcntl(descriptor, F_DUPFD_CLOEXEC, 0)) {}
+
+OpenFile::~OpenFile() {
+    if (descriptor_ >= 0) close(descriptor_);
+}
+
+bool OpenFile::read(size_t offset, size_t n, uint8_t* out) const {
+    while (n > 0) {
+        const ssize_t got = pread(descriptor_, out, n, static_cast<off_t>(offset));
+        if (got <= 0) return false;
+        out += got, offset += static_cast<size_t>(got), n -= static_cast<size_t>(got);
+    }
+    return true;
+}
+
+size_t FileMatrix::row_bytes() const { return file_bytes(*type, 1, n_cols); }
+
+const uint8_t* FileMatrix::row(int index, std::vector<uint8_t>& buffer) const {
+    const size_t n = row_bytes(), at = static_cast<size_t>(index) * n;
+    if (!file) return data + at;
+    buffer.resize(n);
+    return file->read(offset + at, n, buffer.data()) ? buffer.data() : data + at;
+}
+
 void read_row(const FileMatrix& m, int row, RowCodes& out) {
     const FileType& type = *m.type;
     const int n = m.n_cols;
@@ -163,7 +190,7 @@ void read_row(const FileMatrix& m, int row, RowCodes& out) {
         for (auto& s : out.scale) s = m.scale;
         return;
     }
-    const uint8_t* p = m.data + static_cast<size_t>(row) * (n / type.weights) * type.bytes;
+    const uint8_t* p = m.row(row, out.bytes);
     for (int i = 0; i < n; i += type.weights, p += type.bytes) {
         uint8_t* codes = out.codes.data() + i;
         float *scale = out.scale.data() + i / 16, *minimum = out.minimum.data() + i / 32;
@@ -194,7 +221,7 @@ void read_floats(const FileMatrix& m, int row, RowCodes& scratch, float* out) {
         }
         return;
     }
-    const uint8_t* p = m.data + static_cast<size_t>(row) * n * m.type->bytes;
+    const uint8_t* p = m.row(row, scratch.bytes);
     if (m.type->bytes == 4) {
         std::memcpy(out, p, static_cast<size_t>(n) * 4);
         return;

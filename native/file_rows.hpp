@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct RowCodes {
     std::vector<float> scale, minimum;
     std::vector<int8_t> fine, fine_minimum;
     std::vector<uint16_t> above, above_minimum;  // f16
+    std::vector<uint8_t> bytes;                  // of the file, where they had to be read into memory
     explicit RowCodes(int n_cols) {
         const size_t n = static_cast<size_t>(n_cols);
         codes.resize(n + 32);
@@ -46,12 +48,31 @@ struct RowCodes {
     }
 };
 
+// A file that rows can be read from without a touch of its mapping, which would make the 64 KiB around them resident.
+class OpenFile {
+  public:
+    explicit OpenFile(int descriptor);  // its own copy of it
+    ~OpenFile();
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+    bool read(size_t offset, size_t n, uint8_t* out) const;
+
+  private:
+    int descriptor_;
+};
+
 struct FileMatrix {
     const FileType* type;
     const uint8_t* data;
     int n_rows, n_cols;
     float scale;  // of the whole matrix, where its type keeps one outside the blocks; else 1
     bool mapped;  // the data lie in a file mapping: pages that were read can be given back and come again
+    std::shared_ptr<const OpenFile> file{};  // where it is known: for rows that are wanted here and there
+    size_t offset = 0;                       // of data in the file
+
+    size_t row_bytes() const;
+    // The bytes of one row, of a type whose rows are whole: read into buffer where the file is known, else mapped.
+    const uint8_t* row(int index, std::vector<uint8_t>& buffer) const;
 };
 
 size_t file_bytes(const FileType& type, int64_t n_rows, int64_t n_cols);

@@ -36,24 +36,42 @@ void Decoder::choose_candidates(const Activations& x) {
     const double deviations = kDeviations / std::sqrt(static_cast<double>(config.width));
     const float by_residual = static_cast<float>(deviations * std::sqrt(length));
     const float by_length = static_cast<float>(deviations * std::sqrt(lost) + slack * (std::sqrt(length) + std::sqrt(lost)));
-    const float floor = kernels_->screen_floor(logits_16_.data(), screen_residual.data(), screen_length.data(), by_residual, by_length, config.n_vocab);
+    const float floor = kernels_->screen_floor(logits_16_.data(), screen.residual.data(), screen.length.data(), by_residual, by_length, config.n_vocab);
     candidates_.resize(static_cast<size_t>(config.n_vocab));
-    candidates_.resize(static_cast<size_t>(kernels_->screen_rows(logits_16_.data(), screen_residual.data(), screen_length.data(),
+    candidates_.resize(static_cast<size_t>(kernels_->screen_rows(logits_16_.data(), screen.residual.data(), screen.length.data(),
                                                                  by_residual, by_length, floor, config.n_vocab, candidates_.data())));
     rescored_.resize(candidates_.size());
+    n_rescored_ = static_cast<int>(candidates_.size());
 }
 
 void Decoder::rescore(int thread, const Activations& x) {
-    const size_t n = candidates_.size(), n_threads = static_cast<size_t>(team_.n_active());
-    const size_t row_bytes = file_bytes(*head->file.type, 1, head->file.n_cols);
+    const FileMatrix& file = head->file;
+    std::vector<uint8_t>& buffer = threads_[static_cast<size_t>(thread)].row.bytes;
+    const size_t n = candidates_.size(), n_threads = static_cast<size_t>(team_.n_active()), row_bytes = file.row_bytes();
     for (size_t i = n * static_cast<size_t>(thread) / n_threads; i < n * (static_cast<size_t>(thread) + 1) / n_threads; ++i) {
-        const uint8_t* row = head->file.data + static_cast<size_t>(candidates_[i]) * row_bytes;
-        if (i + kRowsAhead < n) {
-            const uint8_t* next = head->file.data + static_cast<size_t>(candidates_[i + kRowsAhead]) * row_bytes;
+        if (!file.file && i + kRowsAhead < n) {
+            const uint8_t* next = file.data + static_cast<size_t>(candidates_[i + kRowsAhead]) * row_bytes;
             for (size_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(next + line);
         }
-        rescored_[i] = kernels_->row_dot(head->view.format, row, config.width, x);
+        rescored_[i] = kernels_->row_dot(head->view.format, file.row(candidates_[i], buffer), config.width, x);
     }
+}
+
+int Decoder::likeliest_candidate() const {
+    size_t best = 0;
+    for (size_t i = 0; i < rescored_.size(); ++i) {
+        if (std::isnan(rescored_[i])) return kNoNumber;
+        if (rescored_[i] > rescored_[best]) best = i;
+    }
+    return std::isfinite(rescored_[best]) ? candidates_[best] : kNoNumber;
+}
+
+int Decoder::likeliest_of_all() const {
+    const float* logits = logits_16_.data();
+    bool comparable = true;
+    for (int i = 0; i < config.n_vocab; ++i) comparable &= logits[i] == logits[i];
+    const int best = kernels_->argmax(logits, config.n_vocab);
+    return comparable && std::isfinite(logits[best]) ? best : kNoNumber;
 }
 
 }  // namespace solvent

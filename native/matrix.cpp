@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "half.hpp"
+#include "rounding.hpp"
 
 namespace solvent {
 
@@ -61,7 +62,7 @@ Wants Matrix::wants() const {
         case Format::f16:
         case Format::bf16:
         case Format::f32: return per_token ? Wants::rounded : Wants::floats;
-        default: return Wants::blocks;
+        default: return per_token ? Wants::spread : Wants::blocks;
     }
 }
 
@@ -156,13 +157,8 @@ std::unique_ptr<Matrix> start(const FileMatrix& file, Format format, size_t pane
     m->view.group_blocks = 1;
     m->view.panel_bytes = panel_bytes;
     m->view.scale = 1.0f;
+    m->bytes_per_pass = static_cast<size_t>(m->view.n_panels) * panel_bytes;
     return m;
-}
-
-void allocate(Matrix& m) {
-    m.bytes_per_pass = static_cast<size_t>(m.view.n_panels) * m.view.panel_bytes;
-    m.pages = std::make_unique<Pages>(m.bytes_per_pass, true);
-    m.view.data = m.pages->data();
 }
 
 std::unique_ptr<Matrix> make_floats(const FileMatrix& file) {
@@ -173,11 +169,15 @@ std::unique_ptr<Matrix> make_floats(const FileMatrix& file) {
     return m;
 }
 
+constexpr size_t kBroughtAlong = 64u << 10;  // Linux's fault_around_bytes
+
 // Gives back the memory of mapped bytes [begin, end); a later read takes them from the file again.
 void forget(const FileMatrix& file, size_t begin, size_t end) {
 #ifdef MADV_DONTNEED
     constexpr uintptr_t kPage = 4096;
-    const uintptr_t first = (reinterpret_cast<uintptr_t>(file.data) + begin + kPage - 1) / kPage * kPage;
+    // A touch brings the pages around it: those before, of bytes that were given back already, are given back again.
+    const size_t back = std::min(kBroughtAlong, file.offset + begin);
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(file.data) + begin - back + kPage - 1) / kPage * kPage;
     const uintptr_t last = (reinterpret_cast<uintptr_t>(file.data) + end) / kPage * kPage;
     if (file.mapped && last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 #endif
@@ -217,31 +217,36 @@ bool one_scale(const FileMatrix& file, float& scale) {
     return true;
 }
 
-std::unique_ptr<Matrix> make_ternary(const FileMatrix& file, bool per_token, int n_threads) {
+std::unique_ptr<Matrix> plan_ternary(const FileMatrix& file, bool per_token) {
     float scale = file.scale;
     const bool outside = file.type->scale_at < 0;
     const bool single = per_token && (outside || one_scale(file, scale));
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     const int group = std::max(1, outside ? n_blocks : file.type->weights / kBlock);
-    const int n_groups = (n_blocks + group - 1) / group;
-    const size_t codes_bytes = static_cast<size_t>(n_blocks) * 128;
-    auto m = start(file, single ? Format::t2 : Format::t2g, codes_bytes + (single ? 0 : static_cast<size_t>(n_groups) * 32));
+    const size_t n_groups = single ? 0 : static_cast<size_t>((n_blocks + group - 1) / group);
+    auto m = start(file, single ? Format::t2 : Format::t2g, static_cast<size_t>(n_blocks) * 128 + n_groups * 32);
     m->view.group_blocks = group;
     // One scale outside the blocks is a float32: the halves, which don't hold it, are 1 then.
     m->view.scale = single || outside ? scale : 1.0f;
-    allocate(*m);
-    each_row(file, m->view.n_panels * kRows, n_threads, [&](int r, RowCodes& row) {
-        uint8_t* panel = m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes;
-        if (r < file.n_rows) read_row(file, r, row);
-        const size_t known = r < file.n_rows ? static_cast<size_t>(file.n_cols) : 0;
-        std::memset(row.codes.data() + known, 1, row.codes.size() - known);
-        pack_ternary_row(row, r % kRows, n_blocks, panel);
-        if (!single)
-            for (int g = 0; g < n_groups; ++g)
-                put_half(panel + codes_bytes + 32 * static_cast<size_t>(g), r % kRows,
-                         r >= file.n_rows ? 0 : outside ? kHalfOne : float_to_half(row.scale[static_cast<size_t>(2 * g * group)]));
-    });
     return m;
+}
+
+void pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
+    const FileMatrix& file = m.file;
+    const bool grouped = m.view.format == Format::t2g, outside = file.type->scale_at < 0;
+    const int n_blocks = m.view.n_blocks, group = m.view.group_blocks;
+    each_row(file, m.view.n_panels * kRows, n_threads, [&](int r, RowCodes& row) {
+        const bool known = r < file.n_rows;
+        if (known) read_row(file, r, row);
+        const size_t n_known = known ? static_cast<size_t>(file.n_cols) : 0;
+        std::memset(row.codes.data() + n_known, 1, row.codes.size() - n_known);
+        uint8_t* panel = data + static_cast<size_t>(r / kRows) * m.view.panel_bytes;
+        pack_ternary_row(row, r % kRows, n_blocks, panel);
+        uint8_t* scales = panel + static_cast<size_t>(n_blocks) * 128;
+        for (int g = 0; grouped && g * group < n_blocks; ++g)
+            put_half(scales + 32 * static_cast<size_t>(g), r % kRows,
+                     !known ? 0 : outside ? kHalfOne : float_to_half(row.scale[static_cast<size_t>(2 * g * group)]));
+    });
 }
 
 Format block_format(FileKind kind) {
@@ -255,66 +260,71 @@ Format block_format(FileKind kind) {
     }
 }
 
-// The 4-bit codes nearest to a row's weights; gives the squared lengths of what they leave out and of the row.
-std::pair<double, double> round_to_screen(const float* weights, int n_blocks, RowCodes& row) {
-    double left_out = 0.0, own = 0.0;
-    for (int b = 0; b < n_blocks; ++b) {
-        const float* w = weights + kBlock * b;
-        float extreme = 0.0f;
-        for (int i = 0; i < kBlock; ++i)
-            if (std::fabs(w[i]) > std::fabs(extreme)) extreme = w[i];
-        // The weight of greatest size becomes −8 exactly, but for the scale's own rounding.
-        const float scale = half_to_float(float_to_half(extreme / -8.0f)), inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-        row.scale[static_cast<size_t>(2 * b)] = scale;
-        for (int i = 0; i < kBlock; ++i) {
-            const int code = std::min(15, std::max(0, static_cast<int>(w[i] * inverse + 8.5f)));
-            row.codes[static_cast<size_t>(kBlock * b + i)] = static_cast<uint8_t>(code);
-            const double left = static_cast<double>(w[i]) - static_cast<double>(code - 8) * static_cast<double>(scale);
-            left_out += left * left;
-            own += static_cast<double>(w[i]) * static_cast<double>(w[i]);
-        }
-    }
-    return {left_out, own};
-}
-
 }  // namespace
 
-std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads) {
+std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token) {
+    std::unique_ptr<Matrix> m;
     if (file.type->is_float()) {
-        auto m = make_floats(file);
-        m->per_token = per_token;
-        return m;
+        m = make_floats(file);
+    } else if (file.type->ternary()) {
+        m = plan_ternary(file, per_token);
+    } else {
+        const Format format = block_format(file.type->kind);
+        m = start(file, format, shape_of(format).panel_bytes(file.n_cols / kBlock));
     }
-    if (file.type->ternary()) return make_ternary(file, per_token, n_threads);
-    const Format format = block_format(file.type->kind);
-    const PanelShape s = shape_of(format);
-    const int n_blocks = file.n_cols / kBlock;
-    auto m = start(file, format, s.panel_bytes(n_blocks));
-    allocate(*m);
-    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& row) {
-        read_row(file, r, row);
-        pack_row(row, r % kRows, s, n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
-    });
+    m->per_token = per_token;
     return m;
 }
 
-std::unique_ptr<Matrix> make_screen(const FileMatrix& file, int n_threads, std::vector<float>& residual, std::vector<float>& length) {
+void pack(Matrix& m, int n_threads) {
+    if (m.packed()) return;
+    auto pages = std::make_unique<Pages>(m.bytes_per_pass, true);
+    uint8_t* data = pages->data();
+    Matrix in_order{};  // reads the mapping, ahead and in large pieces
+    in_order.view = m.view;
+    in_order.file = m.file;
+    in_order.file.file = nullptr;
+    if (m.file.type->ternary()) {
+        pack_ternary(in_order, data, n_threads);
+    } else {
+        const PanelShape s = shape_of(m.view.format);
+        each_row(in_order.file, m.file.n_rows, n_threads, [&](int r, RowCodes& row) {
+            read_row(in_order.file, r, row);
+            pack_row(row, r % kRows, s, m.view.n_blocks, data + static_cast<size_t>(r / kRows) * m.view.panel_bytes);
+        });
+    }
+    m.pages = std::move(pages);
+    m.view.data = data;
+}
+
+std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads) {
+    auto m = plan_matrix(file, per_token);
+    pack(*m, n_threads);
+    return m;
+}
+
+Rounded round_matrix(const FileMatrix& file, Format format, int n_threads) {
+    const PanelShape s = shape_of(format);
     const int n_blocks = file.n_cols / kBlock;
-    auto m = start(file, Format::q4_0, shape_of(Format::q4_0).panel_bytes(n_blocks));
-    allocate(*m);
-    residual.assign(static_cast<size_t>(file.n_rows), 0.0f);
-    length.assign(static_cast<size_t>(file.n_rows), 0.0f);
-    each_row(file, file.n_rows, n_threads, [&](int r, RowCodes& source) {
+    Rounded out{start(file, format, s.panel_bytes(n_blocks)), {}, {}};
+    Matrix& m = *out.matrix;
+    m.pages = std::make_unique<Pages>(m.bytes_per_pass, true);
+    m.view.data = m.pages->data();
+    uint8_t* data = m.pages->data();
+    out.residual.assign(static_cast<size_t>(file.n_rows), 0.0f);
+    out.length.assign(static_cast<size_t>(file.n_rows), 0.0f);
+    FileMatrix in_order = file;
+    in_order.file = nullptr;
+    each_row(in_order, file.n_rows, n_threads, [&](int r, RowCodes& row) {
         thread_local std::vector<float> weights;
         weights.resize(static_cast<size_t>(file.n_cols));
-        RowCodes& row = source;
-        read_floats(file, r, source, weights.data());
-        const auto [left_out, own] = round_to_screen(weights.data(), n_blocks, row);
-        residual[static_cast<size_t>(r)] = static_cast<float>(std::sqrt(left_out) * (1.0 + 1e-6));
-        length[static_cast<size_t>(r)] = static_cast<float>(std::sqrt(own) * (1.0 + 1e-6));
-        pack_row(row, r % kRows, shape_of(Format::q4_0), n_blocks, m->pages->data() + static_cast<size_t>(r / kRows) * m->view.panel_bytes);
+        read_floats(in_order, r, row, weights.data());
+        const RowLengths found = round_row(weights.data(), n_blocks, format, row);
+        out.residual[static_cast<size_t>(r)] = found.left_out;
+        out.length[static_cast<size_t>(r)] = found.own;
+        pack_row(row, r % kRows, s, n_blocks, data + static_cast<size_t>(r / kRows) * m.view.panel_bytes);
     });
-    return m;
+    return out;
 }
 
 }  // namespace solvent

@@ -23,24 +23,36 @@ class Pages {
     size_t bytes_ = 0;
 };
 
-// What a matrix wants its activations as: int8 per 32, int8 per token, floats, or floats rounded to int8 per token,
-// for BitNet's layers where the file keeps their weights as floats.
-enum class Wants { blocks, token, floats, rounded };
+// What a matrix wants its activations as: int8 per 32, int8 per token, or floats. BitNet's layers take int8 per token
+// whatever their weights are. rounded: floats of int8 per token, for float weights.
+// spread: the same for other blocks: int8 per token, its scale repeated for every 32, nothing apart.
+enum class Wants { blocks, token, floats, rounded, spread };
 
 struct Matrix {
     MatrixView view{};
     FileMatrix file{};             // stays mapped: embeddings and exact rescoring read its rows
-    std::unique_ptr<Pages> pages;  // null where view.data is the file's
+    std::unique_ptr<Pages> pages;  // null where view.data is the file's, or nothing is packed yet
     size_t bytes_per_pass = 0;     // that one token's product reads
     bool per_token = false;        // activations are int8 per token, whatever the weights
+    bool packed() const { return view.data != nullptr; }
     Wants wants() const;
 };
 
-// per_token: ternary weights with one scale take activations that are int8 per token, as BitNet is trained.
+// All but the panels: sizes are known, products are not possible yet.
+// per_token: activations are int8 per token, as BitNet is trained.
+std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token);
+
+// Fills the panels, where they aren't yet.
+void pack(Matrix& m, int n_threads);
+
 std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads);
 
-// Codes of 4 bits for another matrix's rows; per row, the length of what they leave out and its own length:
-// |row·x − code·x| ≤ residual · |x|.
-std::unique_ptr<Matrix> make_screen(const FileMatrix& file, int n_threads, std::vector<float>& residual, std::vector<float>& length);
+// The file's weights rounded to other codes: q4_0, q6_k or q8_0.   Columns are a multiple of 32.
+struct Rounded {
+    std::unique_ptr<Matrix> matrix;
+    // Per row: the length of what the codes leave out, and the row's own: |row·x − code·x| ≤ residual · |x|.
+    std::vector<float> residual, length;
+};
+Rounded round_matrix(const FileMatrix& file, Format format, int n_threads);
 
 }  // namespace solvent

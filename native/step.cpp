@@ -116,6 +116,23 @@ void ActivationStore::take(const Kernels& kernels, int row, const float* from, i
         }
         case Wants::token: return kernels.quantise_token(from, n, &q_token[at], &d_token[r], &sum_token[r]);
         case Wants::floats: std::memcpy(&x[at], from, sizeof(float) * static_cast<size_t>(n)); return;
+        case Wants::spread: {
+            float scale;
+            int32_t total;
+            kernels.quantise_token(from, n, &q[at], &scale, &total);
+            for (size_t b = 0; b < blocks; ++b) {
+                const int8_t* codes = &q[at + b * kBlock];
+                int32_t* half = &sum_half[2 * (block + b)];
+                half[0] = half[1] = 0;
+                for (int i = 0; i < kBlock && static_cast<int>(b) * kBlock < n; ++i) half[i / 16] += codes[i];
+                sum[block + b] = half[0] + half[1];
+                d[block + b] = scale;
+                d_sum[block + b] = scale * static_cast<float>(sum[block + b]);
+            }
+            std::fill_n(&outlier_at[r * kOutliers], kOutliers, 0);
+            std::fill_n(&outlier[r * kOutliers], kOutliers, 0.0f);
+            return;
+        }
         case Wants::rounded:
             take(kernels, row, from, n, Wants::token);
             for (size_t i = 0; i < static_cast<size_t>(n); ++i) x[at + i] = static_cast<float>(q_token[at + i]) * d_token[r];
@@ -124,7 +141,7 @@ void ActivationStore::take(const Kernels& kernels, int row, const float* from, i
 
 // In each form that a reader wants, once.
 void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
-    bool done[4] = {};
+    bool done[5] = {};
     for (const Matrix* reader : readers) {
         if (!reader || done[static_cast<int>(reader->wants())]) continue;
         done[static_cast<int>(reader->wants())] = true;
@@ -173,17 +190,19 @@ void Decoder::feed_forward(int thread, const Layer& layer) {
     }
 }
 
-void Decoder::run_layers(int thread) {
+bool Decoder::run_layers(int thread) {
     const int n = static_cast<int>(slots_->size());
     const size_t qkv = static_cast<size_t>(q_16_ + 2 * kv_16_), ff = static_cast<size_t>(2 * ff_16_), width = static_cast<size_t>(width_16_);
     embed(thread);
     for (int i = 0; i < config.n_layers; ++i) {
         const Layer& l = layers[static_cast<size_t>(i)];
         const int phase = i * kPhasesPerLayer;
+        if (thread == 0 && *watch_) ended_ = (*watch_)();
         for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) normalise(thread, s, s, l.attn_norm, i > 0, {l.q, l.k, l.v});
         meet();
         multiply(thread, phase, n, {{l.q, qkv_.data(), qkv}, {l.k, qkv_.data() + q_16_, qkv}, {l.v, qkv_.data() + q_16_ + kv_16_, qkv}});
         team_.barrier();
+        if (ended_) return false;
         attention(thread, i, phase + 1);
         team_.barrier();
         finish_attention(thread, l);
@@ -199,6 +218,7 @@ void Decoder::run_layers(int thread) {
         multiply(thread, phase + 4, n, {{l.down, y_.data(), width}});
         team_.barrier();
     }
+    return true;
 }
 
 bool Decoder::better_alone(int n_tokens) {
@@ -219,8 +239,10 @@ void Decoder::took(int n_tokens, bool alone, double seconds) {
 }
 
 // Runs the layers and the last norm, whose results are the activations that `finish` starts from.
-void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>& finish) {
+bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const std::function<void(int)>& finish) {
     slots_ = &slots;
+    watch_ = &watch;
+    ended_ = false;
     alone_ = slots.size() == 1;
     reserve(static_cast<int>(slots.size()));
     int last = 0;
@@ -237,45 +259,45 @@ void Decoder::run(const std::vector<Slot>& slots, const std::function<void(int)>
     const bool alone = better_alone(n_tokens);
     const auto start = std::chrono::steady_clock::now();
     const auto work = [&](int thread) {
-        run_layers(thread);
+        if (!run_layers(thread)) return;
         const int n = static_cast<int>(logit_slots_.size());
         if (n == 0) return;
         for (int row = own_begin(thread, n); row < own_end(thread, n); ++row)
-            normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head, screen.get()});
+            normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head, screen.matrix.get()});
         meet();
         finish(thread);
     };
     team_.run(work, alone);
+    if (ended_) return false;
     took(n_tokens, alone, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    return true;
 }
 
-void Decoder::step(const std::vector<Slot>& slots, float* logits) {
+bool Decoder::step(const std::vector<Slot>& slots, float* logits, const Watch& watch) {
     const size_t vocab_16 = static_cast<size_t>(up_16(config.n_vocab)), n_vocab = static_cast<size_t>(config.n_vocab);
-    run(slots, [&](int thread) {
+    for (const Slot& slot : slots)
+        if (slot.logits) pack(*head, n_threads());
+    const bool whole = run(slots, watch, [&](int thread) {
         multiply(thread, config.n_layers * kPhasesPerLayer, static_cast<int>(logit_slots_.size()), {{head, logits_16_.data(), vocab_16}});
     });
-    for (size_t i = 0; i < logit_slots_.size(); ++i)
+    for (size_t i = 0; whole && i < logit_slots_.size(); ++i)
         std::memcpy(logits + i * n_vocab, logits_16_.data() + i * vocab_16, sizeof(float) * n_vocab);
+    return whole;
 }
 
-int Decoder::greedy(const Slot& slot) {
-    const std::vector<Slot> slots = {slot};
+int Decoder::greedy(const std::vector<Slot>& slots, const Watch& watch) {
     const int phase = config.n_layers * kPhasesPerLayer;
-    const Matrix* first = screen ? screen.get() : head;
-    run(slots, [&](int thread) {
-        multiply(thread, phase, 1, {{first, logits_16_.data(), 0}});
-        if (!screen) return;
+    const Matrix* codes = screen.matrix.get();
+    if (!codes) pack(*head, n_threads());
+    const bool whole = run(slots, watch, [&](int thread) {
+        multiply(thread, phase, 1, {{codes ? codes : head, logits_16_.data(), 0}});
+        if (!codes) return;
         team_.barrier();
         if (thread == 0) choose_candidates(activations(0).view(head->wants()));
         team_.barrier();
         rescore(thread, activations(thread).view(head->wants()));
     });
-    if (!screen) return kernels_->argmax(logits_16_.data(), config.n_vocab);
-    n_rescored_ = static_cast<int>(candidates_.size());
-    size_t best = 0;
-    for (size_t i = 1; i < candidates_.size(); ++i)
-        if (rescored_[i] > rescored_[best]) best = i;
-    return candidates_[best];
+    return !whole ? kEnded : codes ? likeliest_candidate() : likeliest_of_all();
 }
 
 }  // namespace solvent

@@ -53,9 +53,10 @@ class FakeModel:
         self.calls.append(("decode", len(tokens)))
         return np.stack([self._read(s, [t])[0] for s, t in zip(sequences, tokens, strict=True)])
 
-    def greedy(self, sequence: FakeSequence, token: int) -> int:
-        self.calls.append(("greedy", 1))
-        return int(self._read(sequence, [token])[0].argmax())
+    def greedy(self, sequence: FakeSequence, tokens: int | Iterable[int]) -> int:
+        tokens = [tokens] if isinstance(tokens, int) else list(tokens)
+        self.calls.append(("greedy", len(tokens)))
+        return int(self._read(sequence, tokens)[-1].argmax())
 
     def _read(self, sequence: FakeSequence, tokens: list[int]) -> np.ndarray:
         if sequence.n_tokens + len(tokens) > sequence.context:

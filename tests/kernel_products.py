@@ -66,8 +66,8 @@ def multiply(
     return y
 
 
-def is_per_token(tensor: Tensor, *, per_token: bool) -> bool:
-    """Whether its kernel takes activations of one scale a token: ternary with one scale for the matrix."""
+def is_one_sum(tensor: Tensor, *, per_token: bool) -> bool:
+    """Whether a row is one sum of integers: activations of one scale a token, ternary weights of one scale a matrix."""
     if not per_token or tensor.type not in engine_models.TERNARY:
         return False
     magnitudes = np.unique(np.abs(dequantise(tensor)))
@@ -78,28 +78,33 @@ def expected(tensor: Tensor, x: NDArray[np.float32], *, per_token: bool = False)
     """The product in float64, and the largest error that float32 can make of it.   → (T, M), (T, M)
 
     A sum of n float32 additions errs by at most n · 2^-24 · Σ|terms|, however it is ordered.
-    Floats: K/16 fused additions a lane, four levels over the lanes, one more as a margin for what is of second order.
-    Int8 per token: the sum is exact; its conversion, 1/s, scale · 1/s and the product round, and so does the weight of
-    the reference: 6 with one for the second order.
-    Int8 per 32: one addition for each scale, minimum and outlier; a term rounds in d, scale · d, d · Σq, twice in the
-    weight and once in the reference's code · d: 7 with one for the second order. Σ|terms| counts a weight's minimum
-    apart, since the kernel adds Σ code · q and Σ q apart."""
+    Floats: K/16 fused additions a lane, four levels over the lanes, one more as a margin for what is of second order;
+    int8 per token, 1/s and its product with a code round too.
+    Int8 per token, ternary of one scale: the sum is exact; its conversion, 1/s, scale · 1/s and the product round, and
+    so does the weight of the reference: 6 with one for the second order.
+    Int8 per 32, and per token over other blocks: one addition for each scale, minimum and outlier; a term rounds in d,
+    scale · d, d · Σq, twice in the weight and once in the reference's code · d: 7 with one for the second order.
+    Σ|terms| counts a weight's minimum apart, since the kernel adds Σ code · q and Σ q apart."""
     weights = dequantise(tensor).astype(np.float64)
+    minima = _minima(tensor).astype(np.float64)
+    parts = np.abs(weights - minima) + np.abs(minima)
     n_cols = tensor.shape[1]
+    per_block = 2 if tensor.type == "q6_k" or minima.any() else 1
+    n_roundings = math.ceil(n_cols / 32) * per_block + N_OUTLIERS + 7.0
     if tensor.type in FLOATS:
-        taken, parts, n_roundings = x, np.abs(weights), n_cols / 16 + 1 + 4 + 1
-    elif is_per_token(tensor, per_token=per_token):
+        n_roundings = n_cols / 16 + 1 + 4 + 1 + 2 * per_token
+    taken = x.astype(np.float64)
+    if per_token:
         codes, scale = reference.quantised_activations(x)
         # Codes times one scale: float64 holds the sum exactly, so that a sum of 0 is 0.
-        exact = codes.astype(np.float64) @ weights.T / scale.astype(np.float64)
-        return exact, 6 * EPS * np.abs(exact)
-    else:
-        minima = _minima(tensor).astype(np.float64)
-        taken = reference.int8_blocks(x, N_OUTLIERS)
-        parts = np.abs(weights - minima) + np.abs(minima)
-        per_block = 2 if tensor.type == "q6_k" or minima.any() else 1
-        n_roundings = math.ceil(n_cols / 32) * per_block + N_OUTLIERS + 7.0
-    return taken.astype(np.float64) @ weights.T, n_roundings * EPS * (np.abs(taken).astype(np.float64) @ parts.T)
+        taken = codes.astype(np.float64)
+        exact = taken @ weights.T / scale.astype(np.float64)
+        if is_one_sum(tensor, per_token=per_token):
+            return exact, 6 * EPS * np.abs(exact)
+        taken = taken / scale.astype(np.float64)
+    elif tensor.type not in FLOATS:
+        taken = reference.int8_blocks(x, N_OUTLIERS).astype(np.float64)
+    return taken @ weights.T, n_roundings * EPS * (np.abs(taken) @ parts.T)
 
 
 def is_right(y: Floats, tensor: Tensor, x: NDArray[np.float32], *, per_token: bool = False) -> bool:

@@ -128,7 +128,7 @@ struct PanelParts {
   private:
     static F half_at(const uint8_t* p, int i) { return f_load_half(reinterpret_cast<const uint16_t*>(p + 32 * static_cast<size_t>(i))); }
     static F one(const uint8_t* p, int i, F above) {
-        if constexpr (P::fine) return f_mul(above, f_from_i(i_load_bytes(reinterpret_cast<const int8_t*>(p + 16 * static_cast<size_t>(i)))));
+        if constexpr (P::fine) return f_mul(above, f_from_i(i_load_signed(reinterpret_cast<const int8_t*>(p + 16 * static_cast<size_t>(i)))));
         else return half_at(p, i);
     }
 };

@@ -70,7 +70,7 @@ inline void i_store_bytes(int8_t* p, I v) {
     vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 // Sixteen signed bytes, one to a lane.
-inline I i_load_bytes(const int8_t* p) {
+inline I i_load_signed(const int8_t* p) {
     const int8x16_t bytes = vld1q_s8(p);
     const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
     return {{vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)), vmovl_s16(vget_low_s16(high)), vmovl_s16(vget_high_s16(high))}};
@@ -84,10 +84,6 @@ inline B b_and(B a, int mask) { SOLVENT_EACH(B, vandq_u8(a.part[i], vdupq_n_u8(s
 template <int n>
 inline B b_shift(B a) {
     SOLVENT_EACH(B, vshrq_n_u8(a.part[i], n));
-}
-template <int n>
-inline B b_shift_up(B a) {
-    SOLVENT_EACH(B, vshlq_n_u8(a.part[i], n));
 }
 // a | (b & mask)
 inline B b_or_masked(B a, B b, int mask) {

@@ -75,7 +75,7 @@ inline void i_store_bytes(int8_t* p, I v) {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(lanes[i]);
 }
 // Sixteen signed bytes, one to a lane.
-inline I i_load_bytes(const int8_t* p) {
+inline I i_load_signed(const int8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
 }
@@ -92,10 +92,6 @@ inline B b_and(B x, int mask) {
 template <int n>
 inline B b_shift(B x) {
     return {_mm256_srli_epi16(x.a, n), _mm256_srli_epi16(x.b, n)};
-}
-template <int n>
-inline B b_shift_up(B x) {
-    return {_mm256_slli_epi16(x.a, n), _mm256_slli_epi16(x.b, n)};
 }
 // x | (y & mask)
 inline B b_or_masked(B x, B y, int mask) {

@@ -57,7 +57,7 @@ inline void i_store_bytes(int8_t* p, I v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
 }
 // Sixteen signed bytes, one to a lane.
-inline I i_load_bytes(const int8_t* p) {
+inline I i_load_signed(const int8_t* p) {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
@@ -67,10 +67,6 @@ inline B b_and(B a, int mask) { return _mm512_and_si512(a, _mm512_set1_epi8(stat
 template <int n>
 inline B b_shift(B a) {
     return _mm512_srli_epi16(a, n);
-}
-template <int n>
-inline B b_shift_up(B a) {
-    return _mm512_slli_epi16(a, n);
 }
 // a | (b & mask)
 inline B b_or_masked(B a, B b, int mask) {

@@ -88,7 +88,7 @@ inline void i_store_bytes(int8_t* p, I v) {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(v.lane[i]);
 }
 // Sixteen signed bytes, one to a lane.
-inline I i_load_bytes(const int8_t* p) { SOLVENT_EACH(I, p[i]); }
+inline I i_load_signed(const int8_t* p) { SOLVENT_EACH(I, p[i]); }
 
 inline B b_load(const uint8_t* p) {
     B r;
@@ -104,11 +104,6 @@ inline B b_and(B a, int mask) {
 template <int n>
 inline B b_shift(B a) {
     for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte >> n);
-    return a;
-}
-template <int n>
-inline B b_shift_up(B a) {
-    for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte << n);
     return a;
 }
 // a | (b & mask)

@@ -28,7 +28,7 @@ struct Weights {
     std::vector<std::vector<uint8_t>> bytes;
     std::vector<std::unique_ptr<Matrix>> matrices;
 
-    const Matrix* make(const char* type_name, int n_rows, int n_cols, bool per_token) {
+    Matrix* make(const char* type_name, int n_rows, int n_cols, bool per_token) {
         const FileType* type = file_type(type_name);
         bytes.emplace_back(file_bytes(*type, n_rows, n_cols));
         std::vector<uint8_t>& data = bytes.back();
@@ -76,7 +76,7 @@ void fill(Model& m, const DecoderConfig& c, const Kernels& kernels, int n_thread
     d.embedding = d.head = m.weights.make(variant % 2 ? "q8_0" : "f32", c.n_vocab, c.width, false);
     d.output_norm = vector(c.width, 1);
     for (int i = 0; i < c.head_size / 2; ++i) d.rope_frequency.push_back(std::pow(10000.0, -2.0 * i / c.head_size));
-    if (c.width % 32 == 0) d.screen = make_screen(d.head->file, n_threads, d.screen_residual, d.screen_length);
+    if (c.width % 32 == 0) d.screen = round_matrix(d.head->file, Format::q4_0, n_threads);
 }
 
 // Half floats, or codes of every number of bits where heads have a size for them.
@@ -126,7 +126,7 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
         } else {
             Sequence& s = *sequences[0];
             s.reserve(std::min(s.n_tokens + 1, s.context()));
-            if (s.n_tokens < s.context()) all.push_back(static_cast<float>(d.greedy({&s, below(c.n_vocab), s.n_tokens++, true})));
+            if (s.n_tokens < s.context()) all.push_back(static_cast<float>(d.greedy({{&s, below(c.n_vocab), s.n_tokens++, true}})));
             // Another that shares what stays takes its place.
             s.truncate(s.n_tokens - below(s.n_tokens + 1));
             sequences.push_back(std::make_unique<Sequence>(s));

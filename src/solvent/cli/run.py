@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from solvent.errors import EngineError
 
 if TYPE_CHECKING:
+    from solvent.machine.engine.head import Head
     from solvent.machine.engine.load import LanguageModel
 
 SCHEMA = "solvent.run/1"
@@ -38,6 +39,9 @@ def command(
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT; repeatable.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one a core.")] = None,
     context: Annotated[int | None, typer.Option(metavar="N", help="Tokens of prompt and reply together.")] = None,
+    head: Annotated[
+        str, typer.Option(metavar="FORM", help="Head of the model: screened, whole, 8-bit or 6-bit.")
+    ] = "screened",
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Also give ln p of each token and of the N likeliest.")
     ] = None,
@@ -72,7 +76,7 @@ def command(
     )
     with progress() as tell:
         tell(f"loading {model}", None)
-        loaded = load(model, context=context, threads=threads)
+        loaded = load(model, context=context, threads=threads, head=cast("Head", head))
     if explain:
         _explain(loaded)
     if as_card:

@@ -11,6 +11,7 @@ def read_bandwidth(n_bytes: int, n_threads: int = 1, n_passes: int = 5) -> float
 class Matrix:
     n_bytes: int
     is_copy: bool
+    is_packed: bool
     def __init__(
         self,
         type: str,
@@ -19,9 +20,11 @@ class Matrix:
         data: NDArray[np.uint8],
         scale: float = 1.0,
         per_token: bool = False,
-        mapped: bool = False,
+        source: tuple[int, int] | None = None,
         n_threads: int = 1,
+        lazy: bool = False,
     ) -> None: ...
+    def rounded(self, bits: int, n_threads: int = 1) -> Matrix: ...
     def multiply(
         self, x: NDArray[np.float32], kernels: str, n_together: int = 1, n_passes: int = 1
     ) -> NDArray[np.float32]: ...
@@ -45,4 +48,4 @@ class Decoder:
     def new_sequence(self, context: int) -> Sequence: ...
     def extend(self, sequence: Sequence, tokens: NDArray[np.int32], n_logits: int) -> NDArray[np.float32]: ...
     def decode(self, sequences: list[Sequence], tokens: NDArray[np.int32]) -> NDArray[np.float32]: ...
-    def greedy(self, sequence: Sequence, token: int) -> int: ...
+    def greedy(self, sequence: Sequence, tokens: NDArray[np.int32]) -> int: ...

@@ -27,6 +27,12 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     low, high = card["decode_tok_per_s_low"], card["decode_tok_per_s_high"]
     yield f"memory reads {bandwidth:.1f} GB/s over as many bytes: at most {limit:,.0f} tok/s"
     yield f"measured     {decode:,.0f} tok/s ({low:,.0f} to {high:,.0f}): {card['share_of_limit']:.0%} of the limit"
+    held = card["held"]
+    yield (
+        f"memory holds {held['weights_bytes'] / 1e6:,.1f} MB of weights, {held['head_bytes'] / 1e6:,.1f} MB of head"
+        + (f" ({held['whole_head_bytes'] / 1e6:,.1f} MB more for all logits)" if held["whole_head_bytes"] else "")
+        + f", {held['cache_bytes'] / 1e6:,.1f} MB of cache"
+    )
     yield f"each token of context adds {card['cache_bytes_per_token_of_context'] / 1e3:.1f} kB to the cache"
 
 
@@ -39,5 +45,7 @@ def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
     for name, found in explanation["types"].items():
         how = "packed into panels of 16 rows" if found["copied"] else "read where the file is mapped"
         yield f"{name}: {found['matrices']} matrices, {found['bytes'] / 1e6:.2f} MB, {how}"
+    if explanation["head"] in ("8-bit", "6-bit"):
+        yield f"head: rounded to {explanation['head']}"
     if explanation["screen_bytes"]:
         yield f"head: screened by 4-bit codes, {explanation['screen_bytes'] / 1e6:.2f} MB, for greedy tokens"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kernel_products import (
     expected,
-    is_per_token,
+    is_one_sum,
     is_right,
     known_kernels,
     multiply,
@@ -31,8 +31,8 @@ HERE = native.kernels() if native.available() else ()
 # Twice the widest tile of any kernel set, and one: full tiles, and every rest.
 MOST_TOKENS = 17
 ROWS = range(1, 41)
-# (type, activations of one scale a token): ternary types have both forms.
-FORMS = [(kind, False) for kind in TYPES] + [(kind, True) for kind in engine_models.TERNARY]
+# (type, activations of one scale a token): what BitNet's layers take, whatever their weights.
+FORMS = [(kind, per_token) for per_token in (False, True) for kind in TYPES]
 names = [f"{kind}{'-per-token' if per_token else ''}" for kind, per_token in FORMS]
 all_forms = pytest.mark.parametrize(("kind", "per_token"), FORMS, ids=names)
 all_kernels = pytest.mark.parametrize("kernel", HERE)
@@ -93,7 +93,7 @@ def test_products_are_right_to_the_rounding(kernel: str, kind: str, per_token: b
         tensor = matrix(kind, n_rows, n_cols, per_token=per_token)
         x = random_x(3, n_cols, n_rows)
         y = multiply(tensor, x, kernel, 1, per_token=per_token)
-        assert is_per_token(tensor, per_token=per_token) == per_token
+        assert is_one_sum(tensor, per_token=per_token) == (per_token and kind in engine_models.TERNARY)
         assert is_right(y, tensor, x, per_token=per_token), (n_rows, n_cols)
 
 
@@ -107,7 +107,7 @@ def test_an_error_just_above_the_bound_is_seen(kind: str, per_token: bool) -> No
         found = multiply(tensor, x, "scalar", 1, per_token=per_token)
         assert not is_right(y + 1.5 * bound + 1e-300, tensor, x, per_token=per_token)
         assert not is_right(y - 1.5 * bound - 1e-300, tensor, x, per_token=per_token)
-        assert not per_token or np.abs(found - y).max() <= bound.max()
+        assert np.abs(found - y).max() <= bound.max()
 
 
 @all_forms
@@ -260,6 +260,15 @@ def test_a_scale_for_the_whole_matrix_keeps_its_bits(kind: str, scale: float) ->
         for n_together in (1, 3):
             y = multiply(tensor, x, HERE[0], n_together, per_token=per_token)
             assert is_right(y, tensor, x, per_token=per_token), per_token
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_1", "q6_k", "tq2_0", "f16"])
+def test_one_scale_a_token_is_another_product_than_one_for_each_32(kind: str) -> None:
+    """What a wrong form of activations would give is far outside the bound."""
+    tensor = random_matrix(kind, 20, 512)
+    x = random_x(2, 512)
+    assert not is_right(multiply(tensor, x, HERE[0], per_token=False), tensor, x, per_token=True)
+    assert not is_right(multiply(tensor, x, HERE[0], per_token=True), tensor, x, per_token=False)
 
 
 def test_shapes_and_bytes_that_do_not_fit_are_refused() -> None:

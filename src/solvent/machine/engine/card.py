@@ -17,6 +17,8 @@ import numpy as np
 from solvent.errors import EngineError
 from solvent.machine import native
 from solvent.machine.engine.config import Config
+from solvent.machine.engine.head import BITS
+from solvent.machine.engine.memory import held
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -46,7 +48,7 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
     """Bytes and operations of one decoded token, by part, with `depth` tokens before it.
 
     Weights: what the kernels read, scales included.   Head: 4-bit codes where greedy decoding screens it (the rows
-    that are computed again are left out: a few of a thousand).
+    that are computed again are left out: a few of a thousand); rounded to 8 or 6 bits where that was asked for.
     Cache: depth · layers · 2 · kv_width · 2 bytes; 2 · 2 · q_width operations a cached token and layer.
     Vectors (norms, activations) stay in the CPU's caches and are left out."""
     config = model.config
@@ -60,11 +62,11 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
         sums[part] += matrix.n_bytes
         rows, columns = model.file.tensors[name].shape
         weights[part] += rows * columns
-    head_name = "token_embd.weight" if config.tied else "output.weight"
-    screened = greedy and model.native.screen_bytes > 0
-    head_bytes = model.native.screen_bytes if screened else model.matrices[head_name].n_bytes
+    screened = greedy and model.head == "screened"
+    head_bytes = model.native.screen_bytes if screened else model.head_matrix.n_bytes
+    form = "screened" if screened else model.head if model.head in BITS else ""
     found = [Part(name, sums[name], 2 * weights[name]) for name in sums]
-    found.append(Part("head, screened" if screened else "head", head_bytes, 2 * config.n_vocab * config.width))
+    found.append(Part(f"head, {form}" if form else "head", head_bytes, 2 * config.n_vocab * config.width))
     found.append(Part("cache", cache_bytes(config, depth), 4 * depth * config.n_layers * config.q_width))
     return found
 
@@ -84,6 +86,7 @@ def explanation(model: Model) -> dict[str, Any]:
         "threads": model.threads,
         "types": types,
         "screen_bytes": model.native.screen_bytes,
+        "head": model.head,
     }
 
 
@@ -128,6 +131,8 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
         "bytes_per_token": total_bytes,
         "operations_per_token": sum(part.operations for part in found),
         "cache_bytes_per_token_of_context": cache_bytes(config, 1),
+        "head": model.head,
+        "held": _held(model, depth + n_tokens),
         "bandwidth_bytes_per_s": statistics.median(bandwidths),
         "limit_tok_per_s": 1 / limit_s,
         "decode_tok_per_s": 1 / decode_s,
@@ -135,6 +140,17 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
         "decode_tok_per_s_high": 1 / min(seconds),
         "share_of_limit": limit_s / decode_s,
         "method": {"bytes": "counted", "bandwidth": "measured", "decode": "measured", "rounds": ROUNDS},
+    }
+
+
+def _held(model: Model, context: int) -> dict[str, int]:
+    """What the model keeps in memory; whole_head: on top, once all logits were asked for of a screened head."""
+    found = held(model.config, model.file.tensors, model.head, context)
+    return {
+        "weights_bytes": found.weights_bytes,
+        "head_bytes": found.head_bytes,
+        "whole_head_bytes": found.whole_head_bytes,
+        "cache_bytes": found.cache_bytes,
     }
 
 

@@ -2,7 +2,7 @@
 
 Several prompts decode together. A step is made after each token: text comes as soon as it is certain, which is when
 its last byte is there and no stop string can begin in it; a stop string is never shown. Whatever ends the iteration
-(an exception, Ctrl-C between two tokens, the caller's `break`) leaves the model as it was.
+(an exception, Ctrl-C between two tokens or within a prompt, the caller's `break`) leaves the model as it was.
 What it doesn't do: chat (chat.py), choose a token (sample.py).
 Enter at `generate`.
 """
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # "stop": an end token or a stop string; "length": max_tokens; "context": the context is full.
 FinishReason = Literal["stop", "length", "context"]
-# A prompt is read in pieces, so that Ctrl-C need not wait for all of a long one; pieces of 256 cost 1% of the speed.
-PREFILL_TOKENS = 256
 MAX_TOP = 100
 
 
@@ -150,8 +148,7 @@ def _run(model: Model, replies: list[_Growing], context: int) -> Iterator[Step]:
         settings = reply.settings
         n_needed = context if settings.max_tokens is None else len(reply.tokens) + settings.max_tokens
         reply.sequence = model.new_sequence(min(n_needed, context))
-        logits = prefill(model, reply.sequence, reply.tokens)
-        yield reply.take(reply.choose(logits), logits)
+        yield reply.first(model)
         if not reply.finished:
             active.append(reply)
     while active:
@@ -162,22 +159,12 @@ def _run(model: Model, replies: list[_Growing], context: int) -> Iterator[Step]:
 def _round(model: Model, active: list[_Growing]) -> Iterator[Step]:
     """One token of every active reply. Alone and greedy, the model finds the largest logit without making all."""
     first = active[0]
-    if len(active) == 1 and first.settings.sampling.greedy and first.settings.logprobs is None:
+    if len(active) == 1 and first.takes_likeliest:
         yield first.take(model.greedy(first.sequence, first.tokens[-1]), None)
         return
     rows = model.decode([reply.sequence for reply in active], [reply.tokens[-1] for reply in active])
     for reply, logits in zip(active, rows, strict=True):
         yield reply.take(reply.choose(logits), logits)
-
-
-def prefill(model: Model, sequence: Any, tokens: Sequence[int]) -> Any:
-    """Reads tokens into a sequence piece by piece.   → (n_vocab,) f32, the logits after the last"""
-    logits = None
-    for start in range(0, len(tokens), PREFILL_TOKENS):
-        piece = tokens[start : start + PREFILL_TOKENS]
-        last = start + len(piece) == len(tokens)
-        logits = model.extend(sequence, piece, "last" if last else "none")
-    return logits
 
 
 class _Growing:
@@ -195,6 +182,18 @@ class _Growing:
         self._text = StopText(settings.stop)
         assert settings.sampling.seed is not None
         self._draw = draws(settings.sampling.seed, index)
+
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether the next token is the largest logit, and no other logit is asked for."""
+        return self.settings.sampling.greedy and self.settings.logprobs is None
+
+    def first(self, model: Model) -> Step:
+        """Reads the prompt and takes the first token after it."""
+        if self.takes_likeliest:
+            return self.take(model.greedy(self.sequence, self.tokens), None)
+        logits = model.extend(self.sequence, self.tokens)
+        return self.take(self.choose(logits), logits)
 
     def choose(self, logits: Any) -> int:
         return sample(logits, self.settings.sampling, self.tokens, self._draw)

@@ -20,7 +20,8 @@ from solvent.machine.engine import quality
 from solvent.machine.engine.chat import ChatTemplate
 from solvent.machine.engine.find import find
 from solvent.machine.engine.generate import Options, Settings, Step, generate
-from solvent.machine.engine.memory import check_fits
+from solvent.machine.engine.head import Head
+from solvent.machine.engine.memory import check_fits, held
 from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.reply import Reply, record
@@ -34,11 +35,14 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[int]
 
 
-def load(path_or_name: str | Path, *, context: int | None = None, threads: int | None = None) -> LanguageModel:
+def load(
+    path_or_name: str | Path, *, context: int | None = None, threads: int | None = None, head: Head = "screened"
+) -> LanguageModel:
     """Opens a model: a .gguf, a .bin of llama2.c, a directory with safetensors, or a short name ("smollm2").
 
     context: tokens that will be needed at a time, checked against the model's and against memory; None checks the
-    weights alone.   threads: of the native model; None takes one a core.
+    weights alone.   threads: of the native model; None takes one a core.   head: the language-model head's form,
+    "screened" (as the file has it, greedy tokens found by fewer bytes), "whole", "8-bit" or "6-bit": see head.py.
     Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory)."""
     path = find(path_or_name)
     file = open_model(path)
@@ -47,11 +51,11 @@ def load(path_or_name: str | Path, *, context: int | None = None, threads: int |
         raise EngineError("context", str(context), f"1 to {config.context}, the model's")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise EngineError("threads", str(threads), f"1 to {MAX_THREADS}")
-    check_fits(str(path_or_name), config, file.tensors.values(), context or 0)
+    check_fits(str(path_or_name), held(config, file.tensors, head, context or 0))
     tokeniser = Tokeniser.from_metadata(file.metadata)
     from solvent.machine.engine.model import Model
 
-    return LanguageModel(str(path_or_name), file, Model(file, config, threads=threads), tokeniser, context)
+    return LanguageModel(str(path_or_name), file, Model(file, config, threads=threads, head=head), tokeniser, context)
 
 
 class LanguageModel:
@@ -163,6 +167,7 @@ class LanguageModel:
             "context": self.config.context,
             "threads": self.model.threads,
             "kernel": self.model.kernel,
+            "head": self.model.head,
         }
 
     def settings(self, **options: Unpack[Options]) -> Settings:

@@ -1,16 +1,20 @@
-"""How much memory a model may take here: what the system can give without swapping, or the control group's limit.
+"""How much memory a model takes, and how much there is: what the system can give without swapping, or the control
+group's limit.
 
-Enter at `available_bytes` and `check_fits`. Source: proc(5), MemAvailable; the kernel's cgroup-v2 document.
+Enter at `held` and `check_fits`. Source: docs/reference/weight-panels.md (bytes a matrix takes);
+proc(5), MemAvailable; the kernel's cgroup-v2 document.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from solvent.errors import EngineError
-from solvent.machine.engine.config import Config
+from solvent.machine.engine.config import Config, tensor_shapes
+from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
 from solvent.machine.engine.model_file import Tensor
 
 MEMINFO = Path("/proc/meminfo")
@@ -19,21 +23,90 @@ CGROUP = Path("/sys/fs/cgroup")
 PROGRAM_BYTES = 64 << 20
 # A key or value in the cache is a 16-bit float.
 CACHE_BYTES_PER_VALUE = 2
+# Bits a weight in panels; floats are the file's own rows. Ternary types: with a scale per block, as outside of BitNet.
+PANEL_BITS = {
+    "q4_0": 4.5, "q4_1": 5, "q8_0": 8.5, "q4_k": 4.625, "q5_k": 5.625, "q6_k": 6.5625,
+    "tq1_0": 2.0625, "tq2_0": 2.0625, "q2_0_g64": 2.25, "q2_0_g128": 2.125, "i2_s": 2, "i2_s_arm": 2, "hf_ternary": 2,
+}  # fmt: skip
+PANEL_ROWS, BLOCK = 16, 32
+SCREEN_BITS = 4.5
+# Beside its codes a screened row has its length and that of what the codes leave out, float32.
+SCREEN_ROW_BYTES = 8
+ROUNDED_BITS = {"8-bit": PANEL_BITS["q8_0"], "6-bit": PANEL_BITS["q6_k"]}
 
 
-def check_fits(name: str, config: Config, tensors: Iterable[Tensor], context: int) -> None:
-    """Raises: EngineError, with the numbers, where weights and a cache of `context` tokens don't fit into memory."""
-    weight_bytes = sum(tensor.data.nbytes for tensor in tensors)
-    cache_bytes = cache_bytes_per_token(config) * context
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes that a running model keeps in memory.
+
+    weights_bytes: of the blocks, as the kernels read them.   head_bytes: of the head in the form that it runs as;
+    screened, that is its screen alone until all logits are asked for, which takes `whole_head_bytes` more.
+    cache_bytes: keys and values of n_tokens tokens.   program_bytes: all else, an allowance."""
+
+    weights_bytes: int
+    head_bytes: int
+    whole_head_bytes: int
+    cache_bytes: int
+    n_tokens: int
+    program_bytes: int = PROGRAM_BYTES
+
+    @property
+    def total_bytes(self) -> int:
+        """Without the whole head beside its screen."""
+        return self.weights_bytes + self.head_bytes + self.cache_bytes + self.program_bytes
+
+
+def held(config: Config, tensors: Mapping[str, Tensor], head: Head = "screened", context: int = 0) -> Held:
+    """What the model will hold with a cache of `context` tokens.
+
+    Exactness: matrices to a page; of ternary ones in BitNet, one scale a matrix is taken for granted (3% at most).
+    The table of embeddings, unless it is the head, is read by rows and not held.
+    Raises: EngineError (as head_used)"""
+    name = head_tensor(config)
+    used = head_used(head, tensors[name].type, config)
+    whole = panel_bytes(tensors[name])
+    rows, columns = tensors[name].shape
+    head_bytes, later = whole, 0
+    if used == "screened":
+        head_bytes, later = _panels(rows, columns, SCREEN_BITS) + SCREEN_ROW_BYTES * rows, whole
+    elif used in BITS:
+        head_bytes = _panels(rows, columns, ROUNDED_BITS[used])
+    blocks = (tensors[one] for one in tensor_shapes(config) if one not in ("token_embd.weight", "output.weight"))
+    weights = sum(panel_bytes(tensor) for tensor in blocks)
+    return Held(weights, head_bytes, later, cache_bytes_per_token(config) * context, context)
+
+
+def panel_bytes(tensor: Tensor) -> int:
+    """rows, filled up to 16 · columns, filled up to 32 · bits / 8 of a matrix in panels; the file's bytes of floats."""
+    if len(tensor.shape) < 2 or tensor.type not in PANEL_BITS:
+        return tensor.data.nbytes
+    rows, columns = tensor.shape
+    return _panels(rows, columns, PANEL_BITS[tensor.type])
+
+
+def _panels(rows: int, columns: int, bits: float) -> int:
+    return int(-(-rows // PANEL_ROWS) * PANEL_ROWS * -(-columns // BLOCK) * BLOCK * bits / 8)
+
+
+def check_fits(name: str, needed: Held) -> None:
+    """Raises: EngineError, with the numbers, where a model doesn't fit into memory."""
     available = available_bytes()
-    if available is not None and weight_bytes + cache_bytes + PROGRAM_BYTES > available:
+    if available is not None and needed.total_bytes > available:
         raise EngineError(
             name,
-            f"{_gib(weight_bytes)} of weights, {_gib(cache_bytes)} of cache for {context} tokens and "
-            f"{_gib(PROGRAM_BYTES)} for the program",
+            f"{_gib(needed.weights_bytes)} of weights, {_gib(needed.head_bytes)} of head, "
+            f"{_gib(needed.cache_bytes)} of cache for {needed.n_tokens} tokens and "
+            f"{_gib(needed.program_bytes)} for the program",
             f"at most {_gib(available)}, the memory available here",
-            "take a smaller number format or a shorter context",
+            "take a smaller number format, a smaller head or a shorter context",
         )
+
+
+def check_room(where: str, n_bytes: int) -> None:
+    """Raises: EngineError where so many bytes more don't fit into memory."""
+    available = available_bytes()
+    if available is not None and n_bytes > available:
+        raise EngineError(where, f"{_gib(n_bytes)} more", f"at most {_gib(available)}, the memory available here")
 
 
 def cache_bytes_per_token(config: Config) -> int:

@@ -8,7 +8,6 @@ Enter at `Model`. The step itself: native/step.cpp; the layouts: docs/reference/
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
@@ -20,7 +19,9 @@ from numpy.typing import NDArray
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
-from solvent.machine.engine.model_file import ModelFile, Tensor
+from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
+from solvent.machine.engine.memory import check_room
+from solvent.machine.engine.model_file import ModelFile, Tensor, give_back, place
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
 from solvent.machine.turboquant.native_cache import native_format
@@ -29,12 +30,7 @@ if TYPE_CHECKING:
     from solvent.machine import _native
 
 Logits = Literal["last", "all", "none"]
-Head = Literal["screened", "whole"]
 Floats = NDArray[np.float32]
-# Weights whose 4-bit codes bound a logit well enough to screen the head with; others are small or coarse already.
-SCREENED_TYPES = ("q8_0", "q6_k", "f16", "bf16", "f32")
-# Below this many rows a second pass costs more than it saves.
-MIN_SCREENED_ROWS = 4096
 
 
 class Sequence:
@@ -76,7 +72,8 @@ class Model:
 
     threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
     best of this CPU.   head: "screened" finds greedy tokens by 4-bit codes of the head and exact rescoring of the
-    rows that may win, with the same result as "whole".
+    rows that may win, with the same result as "whole"; "8-bit" and "6-bit" round it: see head.py. `head` says what
+    came of it.
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
     but for attention, whose sums are split otherwise where more than a few tokens run together.
     Raises: KernelError (no native kernels, or not the one asked for)"""
@@ -96,17 +93,23 @@ class Model:
         self.threads = threads or _n_cores()
         extension = native.extension()
         self.native = extension.Decoder(_native_config(config), self.kernel, self.threads)
-        parts = {name: self._part(file.tensors[name]) for name in tensor_shapes(config)}
+        head_name = head_tensor(config)
+        self.head = head_used(head, file.tensors[head_name].type, config)
+        # The table of embeddings is read by rows, and the head is packed when it is first multiplied.
+        lazy = {"token_embd.weight", head_name}
+        parts = {name: self._part(file.tensors[name], name in lazy) for name in tensor_shapes(config)}
         self.matrices = {name: part for name, part in parts.items() if not isinstance(part, np.ndarray)}
+        self.head_matrix = self.matrices[head_name]
+        if self.head in BITS:
+            self.head_matrix = parts["output.weight"] = self.head_matrix.rounded(BITS[self.head], self.threads)
         for layer in range(config.n_layers):
             prefix = f"blk.{layer}."
             self.native.set_layer(
                 layer, {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
             )
         ends = {name: part for name, part in parts.items() if not name.startswith("blk.")}
-        head_tensor = file.tensors["token_embd.weight" if config.tied else "output.weight"]
-        screened = head == "screened" and head_tensor.type in SCREENED_TYPES and config.n_vocab >= MIN_SCREENED_ROWS
-        self.native.set_ends(ends, _rope_frequency(config, file), screened and config.width % 32 == 0)
+        self.native.set_ends(ends, _rope_frequency(config, file), self.head == "screened")
+        give_back(file)
 
     def new_sequence(self, context: int | None = None, cache: CacheFormat | str = "f16") -> Sequence:
         """An empty sequence; context: tokens that it may hold, None for the model's own.   cache: what keys and
@@ -127,6 +130,8 @@ class Model:
         ids = self._checked(tokens)
         self._check_room(sequence, len(ids))
         n_logits = {"last": 1, "all": len(ids), "none": 0}[logits]
+        if n_logits:
+            self._check_head()
         found: Floats = self.native.extend(sequence.native, ids, n_logits)
         return found[0] if logits == "last" else found
 
@@ -139,16 +144,21 @@ class Model:
             raise EngineError("decode", f"{len(ids)} tokens for {len(sequences)} sequences", "one for each, none twice")
         for sequence in sequences:
             self._check_room(sequence, 1)
+        self._check_head()
         found: Floats = self.native.decode([one.native for one in sequences], ids)
         return found
 
-    def greedy(self, sequence: Sequence, token: int) -> int:
-        """Appends a token and gives the likeliest next one: argmax of what extend would give, the first of equals.
+    def greedy(self, sequence: Sequence, tokens: int | Iterable[int]) -> int:
+        """Appends a token, or several, and gives the likeliest next one: argmax of what extend would give, the first
+        of equals.
 
-        Raises: EngineError (as extend)"""
-        (one,) = self._checked([token])
-        self._check_room(sequence, 1)
-        return int(self.native.greedy(sequence.native, int(one)))
+        Raises: EngineError (as extend; logits that are no numbers: the largest isn't finite, or one is NaN)"""
+        ids = self._checked([tokens] if isinstance(tokens, int | np.integer) else tokens)
+        self._check_room(sequence, len(ids))
+        found = int(self.native.greedy(sequence.native, ids))
+        if found < 0:
+            raise EngineError("logits", "not finite", "numbers", "the model's weights are damaged or overflow")
+        return found
 
     def _checked(self, tokens: Iterable[int]) -> NDArray[np.int32]:
         ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens), dtype=np.int64)
@@ -170,7 +180,12 @@ class Model:
                 "shorten the text or ask for a longer context",
             )
 
-    def _part(self, tensor: Tensor) -> _native.Matrix | Floats:
+    def _check_head(self) -> None:
+        """Before all logits are first asked for, which packs the head."""
+        if not self.head_matrix.is_packed:
+            check_room("the head", self.head_matrix.n_bytes)
+
+    def _part(self, tensor: Tensor, lazy: bool) -> _native.Matrix | Floats:
         """A matrix for the kernels, or a vector as floats."""
         if len(tensor.shape) == 1:
             return np.ascontiguousarray(dequantise(tensor), dtype=np.float32)
@@ -178,10 +193,12 @@ class Model:
         per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
         try:
             matrix: _native.Matrix = native.extension().Matrix(
-                tensor.type, rows, columns, tensor.data, tensor.scale, per_token, _is_mapped(tensor), self.threads
+                tensor.type, rows, columns, tensor.data, tensor.scale, per_token, place(tensor.data), self.threads, lazy
             )
         except ValueError as error:
             raise ModelFileError(tensor.name, str(error), "a tensor that the engine can run") from None
+        if tensor.name.endswith("ffn_down.weight"):  # the last of a block
+            give_back(self.file)
         return matrix
 
 
@@ -195,16 +212,6 @@ def _rope_frequency(config: Config, file: ModelFile) -> NDArray[np.float64]:
     frequency = config.rope_base ** (-np.arange(0, config.head_size, 2, dtype=np.float64) / config.head_size)
     factors = file.tensors.get("rope_freqs.weight")
     return frequency if factors is None else frequency / dequantise(factors).astype(np.float64)
-
-
-def _is_mapped(tensor: Tensor) -> bool:
-    """Whether the bytes lie in a file mapping, whose pages can be given back after they were packed."""
-    base: Any = tensor.data
-    while isinstance(base, np.ndarray) and base.base is not None:
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    return isinstance(base, mmap.mmap)
 
 
 def _n_cores() -> int:

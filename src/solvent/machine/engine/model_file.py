@@ -10,6 +10,7 @@ Source: docs/reference/gguf.md.
 from __future__ import annotations
 
 import mmap
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ class ModelFile:
     path: Path
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+
+
+class MappedFile(mmap.mmap):
+    """A file's bytes, mapped, and a descriptor of the file, which single rows can be read by.
+
+    To touch a mapping makes 64 KiB around that place resident; to read doesn't."""
+
+    descriptor = -1
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 def open_model(path: Path | str, *, i2_s_order: I2SOrder = "x86") -> ModelFile:
@@ -98,10 +111,36 @@ def map_file(path: Path) -> Bytes:
         if status.st_size == 0:
             raise ModelFileError(str(path), "an empty file", "a model file", "download it again")
         with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            mapped = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped.descriptor = os.dup(file.fileno())
+            return np.frombuffer(mapped, np.uint8)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ModelFileError(str(path), why, "a readable model file") from error
+
+
+def give_back(file: ModelFile) -> None:
+    """Lets go of the memory of mapped bytes that were read, and of those that came along; they come again if needed."""
+    for mapped in {id(one): one for one in map(_mapping, (t.data for t in file.tensors.values())) if one}.values():
+        if hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def place(data: Bytes) -> tuple[int, int] | None:
+    """Where bytes lie in their mapped file: a descriptor of it and the offset; None for bytes of another origin."""
+    base = _mapping(data)
+    if base is None or base.descriptor < 0:
+        return None
+    return base.descriptor, data.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+
+
+def _mapping(data: Bytes) -> MappedFile | None:
+    base: Any = data
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    return base if isinstance(base, MappedFile) else None
 
 
 def shown(name: str) -> str:

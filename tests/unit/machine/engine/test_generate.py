@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solvent.errors import EngineError
-from solvent.machine.engine.generate import PREFILL_TOKENS, Settings, Step, StopText, generate
+from solvent.machine.engine.generate import Settings, Step, StopText, generate
 from solvent.machine.engine.reply import Reply, record
 from solvent.machine.engine.sample import Sampling
 
@@ -95,19 +95,20 @@ def test_no_prompt_and_a_token_outside_are_refused() -> None:
         generate(speaking("ab"), TOKENISER, [[1], [259]])  # type: ignore[arg-type]
 
 
-def test_a_long_prompt_is_read_in_pieces_and_only_the_last_makes_logits() -> None:
+def test_a_prompt_is_read_at_once_and_makes_logits_only_where_they_are_asked_for() -> None:
     model = FakeModel(np.eye(259), context=4000)
-    prompt = [1] * (2 * PREFILL_TOKENS + 1)
-    steps = list(generate(model, TOKENISER, [prompt], Settings(max_tokens=1)))  # type: ignore[arg-type]
-    assert model.calls == [("extend", PREFILL_TOKENS)] * 2 + [("extend", 1)]
-    assert steps[0].token == 1
+    for options, call in (({}, "greedy"), ({"logprobs": 0}, "extend"), ({"temperature": 1.0}, "extend")):
+        model.calls.clear()
+        settings = Settings.of(max_tokens=1, **options)
+        steps = list(generate(model, TOKENISER, [[1] * 600], settings))  # type: ignore[arg-type]
+        assert model.calls == [(call, 600)] and len(steps) == 1
 
 
 def test_greedy_alone_takes_the_short_way_and_says_the_same() -> None:
     short, long = speaking("abcdef"), speaking("abcdef")
     with_logits = run(long, "a", logprobs=0)
     assert [s.token for s in run(short, "a")] == [s.token for s in with_logits]
-    assert {name for name, _ in short.calls} == {"extend", "greedy"}
+    assert {name for name, _ in short.calls} == {"greedy"}
     assert {name for name, _ in long.calls} == {"extend", "decode"}
 
 
@@ -183,10 +184,10 @@ def test_a_stop_string_is_found_across_the_bytes_of_a_character() -> None:
 
 def test_an_interruption_leaves_the_model_usable() -> None:
     class Interrupted(FakeModel):
-        def greedy(self, sequence: Any, token: int) -> int:
-            if token == ord("c"):
+        def greedy(self, sequence: Any, tokens: Any) -> int:
+            if tokens == ord("c"):
                 raise KeyboardInterrupt
-            return super().greedy(sequence, token)
+            return super().greedy(sequence, tokens)
 
     model = Interrupted(speaking("abcdef").table)
     reply = Reply(1)

@@ -21,7 +21,6 @@ from solvent.machine.engine import find as find_module
 from solvent.machine.engine import memory
 from solvent.machine.engine.find import Packaged, find
 from solvent.machine.engine.load import LanguageModel, load
-from solvent.machine.engine.model_file import Tensor
 
 STORIES = Path(__file__).resolve().parents[3] / "golden" / "models" / "stories260K.bin"
 START = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
@@ -79,7 +78,7 @@ def test_no_such_model() -> None:
 
 
 CONFIG = dataclasses.replace(engine_models.LLAMA, n_layers=10, n_kv_heads=8, head_size=128, context=4096)
-WEIGHTS = [Tensor("w", "f32", (1,), np.zeros(1 << 20, np.uint8))] * 512
+NEEDED = memory.Held(512 << 20, 0, 0, 160 << 20, 4096)
 
 
 def test_the_cache_per_token() -> None:
@@ -90,16 +89,19 @@ def test_the_cache_per_token() -> None:
 def test_a_model_larger_than_memory_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     # 512 MiB of weights, 160 MiB of cache for 4,096 tokens, 64 MiB for the program: 736 MiB.
     monkeypatch.setattr(memory, "available_bytes", lambda: 736 << 20)
-    memory.check_fits("big", CONFIG, WEIGHTS, 4096)
+    memory.check_fits("big", NEEDED)
+    memory.check_room("head", 736 << 20)
     monkeypatch.setattr(memory, "available_bytes", lambda: (736 << 20) - 1)
     with pytest.raises(EngineError) as caught:
-        memory.check_fits("big", CONFIG, WEIGHTS, 4096)
+        memory.check_fits("big", NEEDED)
     said = str(caught.value)
-    assert said.startswith("big: 0.50 GiB of weights, 160 MiB of cache for 4096 tokens and 64 MiB for the program")
+    assert said.startswith("big: 0.50 GiB of weights, 0 MiB of head, 160 MiB of cache for 4096 tokens and 64 MiB for")
     assert "at most 0.72 GiB, the memory available here" in said
-    memory.check_fits("big", CONFIG, WEIGHTS, 4095)
+    memory.check_fits("big", dataclasses.replace(NEEDED, cache_bytes=(160 << 20) - 1))
+    with pytest.raises(EngineError, match=r"head: 0\.72 GiB more"):
+        memory.check_room("head", 736 << 20)
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
-    memory.check_fits("big", CONFIG, WEIGHTS, 4096)
+    memory.check_fits("big", NEEDED)
 
 
 def test_available_memory_is_the_least_of_system_and_control_group(

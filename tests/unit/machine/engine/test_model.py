@@ -18,7 +18,8 @@ from solvent.errors import EngineError, KernelError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine import models, reference
 from solvent.machine.engine.config import Config
-from solvent.machine.engine.model import SCREENED_TYPES, Head, Model, Sequence
+from solvent.machine.engine.head import SCREENED_TYPES, Head
+from solvent.machine.engine.model import Model, Sequence
 from solvent.machine.engine.model_file import ModelFile
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
@@ -34,6 +35,7 @@ CASES = [
     *[(family, kind) for family in ("llama", "qwen2", "qwen3") for kind in ("f32", "q8_0", "q4_k")],
     *[("llama", kind) for kind in (*BLOCK_TYPES, "f16", "bf16", "i2_s", "i2_s_arm", "hf_ternary")],
     *[(family, kind) for family in ("bitnet", "bitnet-silu") for kind in ("i2_s", "i2_s_arm", "hf_ternary", *FLOATS)],
+    *[("bitnet", kind) for kind in BLOCK_TYPES],
 ]
 CASES = list(dict.fromkeys(CASES))
 
