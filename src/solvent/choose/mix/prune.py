@@ -58,7 +58,7 @@ def _dearer_than_api(columns: Columns) -> Bools:
 
 
 def _undominated(machines: Machines, columns: Columns) -> Bools:
-    """One pass from the cheapest cover to the dearest: whoever one already kept replaces, goes."""
+    """From the cheapest cover to the dearest: whoever one that is kept replaces, goes."""
     n = len(machines)
     if not n:
         return np.zeros(0, bool)
@@ -71,18 +71,41 @@ def _undominated(machines: Machines, columns: Columns) -> Bools:
     unlimited = (machines.n_max >= np.ceil(1.0 / smallest - _ROUNDING)) & (machines.pool < 0)
     capped = np.isfinite(columns.cap_w)
     order = np.lexsort((machines.usd, per_cover))
-    keep = np.zeros(n, bool)
-    # Pool → those kept that may replace a member of it; -1: those that may replace anything.
-    kept: dict[int, list[int]] = {-1: []}
-    for b in map(int, order):
-        pool = int(machines.pool[b])
-        a = np.array(kept[-1] + (kept.get(pool, []) if pool >= 0 else []), np.int64)
-        if len(a) and _replaces(machines, cover, a, b, unlimited, capped).any():
-            continue
-        keep[b] = True
-        if unlimited[b] or pool >= 0:
-            kept.setdefault(pool, []).append(b)
+    keep = np.ones(n, bool)
+    # First those that may replace anything, among themselves; then all others against the few that are left.
+    kept: list[int] = []
+    for b in map(int, order[unlimited[order]]):
+        a = np.array(kept, np.int64)
+        keep[b] = not (len(a) and _replaces(machines, cover, a, b, unlimited, capped).any())
+        if keep[b]:
+            kept.append(b)
+    others = np.flatnonzero(~unlimited)
+    for a_one in kept:
+        others = others[~_is_replaced(machines, cover, a_one, others, capped)]
+    keep[~unlimited] = False
+    keep[others] = True
+    # Last, members of a pool against those of the same pool.
+    pools: dict[int, list[int]] = {}
+    for b in (int(b) for b in order if machines.pool[b] >= 0 and keep[b]):
+        a = np.array(pools.setdefault(int(machines.pool[b]), []), np.int64)
+        keep[b] = not (len(a) and _replaces(machines, cover, a, b, unlimited, capped).any())
+        if keep[b]:
+            pools[int(machines.pool[b])].append(b)
     return keep
+
+
+def _is_replaced(machines: Machines, cover: Floats, a: int, b: NDArray[np.int64], capped: bool) -> Bools:
+    """Which of the groups `b` the unlimited group `a` replaces: `_replaces` the other way round."""
+    wanted = cover[b] > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(wanted, cover[b] / cover[a], 0.0)
+        k = np.ceil(ratio.max(axis=1, initial=0.0) - _ROUNDING)
+        billing = machines.by_day[b] | ~machines.by_day[a]
+        n_hours = np.where(machines.by_day[b] & ~machines.by_day[a], wanted.sum(axis=1), 1.0)
+        cheaper = k * machines.usd[a] * n_hours <= machines.usd[b]
+        cooler = k * machines.watts[a] <= machines.watts[b] if capped else np.ones(len(b), bool)
+    result: Bools = billing & np.isfinite(k) & cheaper & cooler
+    return result
 
 
 def _replaces(machines: Machines, cover: Floats, a: NDArray[np.int64], b: int, unlimited: Bools, capped: bool) -> Bools:

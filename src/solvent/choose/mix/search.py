@@ -121,11 +121,10 @@ def _by_the_hour(columns: Columns, counts: Counts, ends_s: float) -> Counts:
     by_hour = np.zeros_like(counts.by_hour)
     numbers = {group: j for j, group in enumerate(columns.machines.offers)}
     for h, rest in rests(columns, counts.by_day):
-        less = pruned(rest)
-        found = _one_hour(less, ends_s)
+        found = _one_hour(rest, ends_s)
         if found is None:
             return counts
-        for group, n in zip(less.machines.offers, found.by_hour[:, h], strict=True):
+        for group, n in zip(rest.machines.offers, found.by_hour[:, h], strict=True):
             by_hour[numbers[group], h] = n
     better = Counts(counts.by_day, by_hour, counts.bound_usd)
     return better if usd_of(columns, better) < usd_of(columns, counts) else counts
