@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import sys
+import tempfile
 import time
 import wave
 from pathlib import Path
@@ -73,12 +74,13 @@ def test_a_prompt_goes_to_stdin(tmp_path: Path) -> None:
     assert answer.text.strip() == f"<{REQUEST.prompt}> {{}}" and answer.n_outputs == 6
 
 
-def test_a_file_is_counted_in_seconds_of_sound(tmp_path: Path) -> None:
+def test_a_file_is_counted_in_seconds_of_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = f"import sys; open(sys.argv[2], 'wb').write(bytes.fromhex({wav(1.5).hex()!r}))"
     output = 'count = "wav_seconds"\nfrom = "file"\nsuffix = ".wav"\nunit = "minute"\nper_output = 60'
     (answer,) = asked(target(tmp_path, program, "", output))
     assert answer.error is None and answer.n_outputs == pytest.approx(1.5 / 60)
-    assert not list(Path("/tmp").glob("solvent-*/output.wav"))
+    assert not list(tmp_path.glob("solvent-*"))
 
 
 def test_a_program_that_stays_is_started_once(tmp_path: Path) -> None:
