@@ -65,9 +65,13 @@ class _Maker:
         self.tables = {t.id: t for t in (*places.apis, *places.subscriptions, *places.machines)}
 
     def _add(
-        self, name: str, label: str, draws: Array, unit: str, formula: str, who: tuple[str, ...], note: str = ""
+        self, name: str, label: str, draws: Array, how: tuple[str, str], who: tuple[str, ...], note: str = ""
     ) -> str:
-        """A figure of draws; [0] is its value. Where that is infinite it is unknown, and the note says what that is."""
+        """A figure of draws; [0] is its value. Where that is infinite it is unknown, and the note says what that is.
+
+        how: unit and formula.   who: the places that it is made of.
+        """
+        unit, formula = how
         value = float(draws[0])
         low, high = (float(x) for x in np.quantile(draws[1:], [0.05, 0.95], method="inverted_cdf"))
         known = [None if not np.isfinite(x) else _decimal(x) for x in (value, low, high)]
@@ -94,8 +98,8 @@ class _Maker:
         ids = {
             place: self._add(
                 f"be_{place}_{mtok:g}_mtok_cost", f"Cost of a million tokens: {self.tables[place].title}, "
-                f"{mtok:,.6g} million a month", costs[place], "usd",
-                f"cost of {c.months} months ÷ tokens; whole machines, paid for busy or idle", (place,),
+                f"{mtok:,.6g} million a month", costs[place],
+                ("usd", f"cost of {c.months} months ÷ tokens; whole machines, paid for busy or idle"), (place,),
             )
             for place in self.tables
         }  # fmt: skip
@@ -114,11 +118,11 @@ class _Maker:
         once = ", once an open model does as well" if c.is_other_model(api) else ""
         title = f"{self.tables[machine].title} against {self.tables[api].title}{once}"
         ids = {
-            "volume": self._add(f"{name}_volume", f"Volume at which it breaks even: {title}", volume, "mtok/month",
-                                "fixed cost ÷ (API's price − power) over the horizon", who,
+            "volume": self._add(f"{name}_volume", f"Volume at which it breaks even: {title}", volume,
+                                ("mtok/month", "fixed cost ÷ (API's price − power) over the horizon"), who,
                                 "never: a token costs more in power than at the API" if np.isinf(volume[0]) else ""),
             "capacity": self._add(f"{name}_capacity", f"What one can serve: {self.tables[machine].title}", capacity,
-                                  "mtok/month", "tokens an hour × usable share of the hours", (machine,)),
+                                  ("mtok/month", "tokens an hour × usable share of the hours"), (machine,)),
         }  # fmt: skip
         reachable = float(np.mean(volume[1:] <= capacity[1:]))
         found: dict[str, Any] = {
@@ -127,8 +131,8 @@ class _Maker:
         }  # fmt: skip
         if mtok is not None:
             month = c.break_even_month(machine, api, mtok)
-            ids["month"] = self._add(f"{name}_month", f"Month in which it breaks even: {title}", month, "months",
-                                     "first month at whose end it has cost no more", who,
+            ids["month"] = self._add(f"{name}_month", f"Month in which it breaks even: {title}", month,
+                                     ("months", "first month at whose end it has cost no more"), who,
                                      f"never within {c.months} months" if np.isinf(month[0]) else "")  # fmt: skip
             found["month"] = None if np.isinf(month[0]) else int(month[0])
             found["month_share"] = round(float(np.mean(np.isfinite(month[1:]))), 4)
@@ -140,8 +144,8 @@ class _Maker:
         return {
             "machine": machine,
             "figure": self._add(f"be_{machine}_electricity", f"Electricity's share of a busy hour: "
-                                f"{self.tables[machine].title}", share, "share",
-                                "busy power × price ÷ what the hour costs", (machine,)),
+                                f"{self.tables[machine].title}", share,
+                                ("share", "busy power × price ÷ what the hour costs"), (machine,)),
         }  # fmt: skip
 
     def seller(self) -> dict[str, Any] | None:
@@ -159,14 +163,14 @@ class _Maker:
             f"{u:g}": self._add(
                 f"be_seller_{key}_{u:g}_cost",
                 f"Seller's cost of a million tokens: {title}, {words}, busy {u:.0%}",
-                np.broadcast_to(c.seller_cost(u, sunk), c.growth.shape), "usd",
-                "(fixed an hour + utilisation × power) ÷ tokens", (machine,),
+                np.broadcast_to(c.seller_cost(u, sunk), c.growth.shape),
+                ("usd", "(fixed an hour + utilisation × power) ÷ tokens"), (machine,),
             )
             for u in UTILISATIONS
         }  # fmt: skip
         name = self._add(
-            f"be_seller_{key}_utilisation", f"Utilisation at which selling pays: {title}, {words}", pays, "share",
-            "fixed an hour ÷ (tokens an hour × price after the fee − power)", (machine, price),
+            f"be_seller_{key}_utilisation", f"Utilisation at which selling pays: {title}, {words}", pays,
+            ("share", "fixed an hour ÷ (tokens an hour × price after the fee − power)"), (machine, price),
             "never: a token brings less than its power" if np.isinf(pays[0]) else "",
         )  # fmt: skip
         return {"sunk": sunk, "costs": costs, "pays": name, "pays_share": round(float(np.mean(pays[1:] <= 1)), 4)}
