@@ -111,7 +111,7 @@ class PackedHeads:
         """Sets the centre and the exponent that a tile starts with. first: (H, D) the rotated first token of it."""
         group = self.n_tok // TILE
         if self.n_tok % TILE == 0:
-            self.exponents[:, group] = self.exponents[:, group - 1] if group else SMALLEST_EXPONENT
+            self.exponents[:, group] = SMALLEST_EXPONENT
         if not self.centred:
             return
         # Token 0 says nothing about the mean of tile 0: models give it a key of its own (attention sinks).

@@ -1,7 +1,8 @@
 """A transformers cache that holds keys and values as codes: `model.generate(past_key_values=TurboQuantCache(config))`.
 
 Every token is packed at once and nothing else is kept of it. A model's own attention gets what the codes decode to,
-made anew for each layer and step; the registered attention (transformers_attention.py) works on the packed layer.
+made anew for each layer and step. The registered attention (transformers_attention.py) has the layer packed and
+attended to by native kernels, where there are some for its heads.
 What it doesn't do: sliding windows and other layers that aren't full attention; it says so.
 Enter at `TurboQuantCache`. Needs torch and transformers, which nothing else of the package does.
 """
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvent.errors import EngineError, KernelError
+from solvent.machine.turboquant.cache_format import CacheFormat
 from solvent.machine.turboquant.centring import PackedHeads
 from solvent.machine.turboquant.codebook import MAX_TABLE_BITS, MAX_TRELLIS_BITS, SMALLEST_HEAD
 from solvent.machine.turboquant.reference import UNIFORM_BITS, Code
+from solvent.machine.turboquant.transformers_native import NativeRows, runs_natively
 
 try:
     import torch
@@ -42,6 +45,7 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         self.key_bits, self.value_bits, self.trellis, self.centred = key_bits, value_bits, trellis, centred
         self.packed_keys: PackedHeads | None = None
         self.packed_values: PackedHeads | None = None
+        self.native: NativeRows | None = None
         self.n_kv_heads = 0
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
@@ -65,18 +69,24 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
     @property
     def batch_size(self) -> int:
         """−1 before the first tensors."""
+        if self.native:
+            return len(self.native.rows)
         return self.packed_keys.n_heads // self.n_kv_heads if self.packed_keys else -1
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the tokens held: codes, scales, exponents, centres."""
-        return sum(packed.n_bytes for packed in self.sides())
+        return self.native.n_bytes if self.native else sum(packed.n_bytes for packed in self.sides())
 
     def sides(self) -> list[PackedHeads]:
         return [packed for packed in (self.packed_keys, self.packed_values) if packed]
 
     def append(self, key_states: Any, value_states: Any) -> None:
         """Packs new tokens. (B, H, T, D) tensors of any floating type."""
+        if self.native:
+            raise EngineError(
+                WHERE, "another attention than the cache was filled by", ATTENTION, "set attn_implementation back"
+            )
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         for packed, states in zip(self.sides(), (key_states, value_states), strict=True):
@@ -93,6 +103,31 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         self.append(key_states, value_states)
         return self.decoded()
 
+    def attends_natively(self, key_states: Any, value_states: Any) -> bool:
+        """Whether native kernels are to keep these tensors: those before them are, or none came yet and they can."""
+        if self.is_initialized:
+            return self.native is not None
+        on_cpu = key_states.device.type == "cpu"
+        return on_cpu and runs_natively({key_states.shape[-1], value_states.shape[-1]})
+
+    def attend(self, pending: PackedStates, query: Any, mask: Any, scaling: float) -> Any:
+        """Packs what is pending and attends, by native kernels. query: (B, Hq, T, D) → (B, T, Hq, D)"""
+        keys, values = pending.pending
+        if self.native is None:
+            batch, self.n_kv_heads, _, head_size = keys.shape
+            self.dtype, self.device = keys.dtype, keys.device
+            format = CacheFormat(((self.key_bits, self.value_bits),), self.trellis, self.centred)
+            self.native = NativeRows(format, batch, self.n_kv_heads, head_size)
+            self.is_initialized = True
+        if (len(self.native.rows), self.n_kv_heads) != tuple(keys.shape[:2]):
+            raise EngineError(
+                WHERE, f"tensors of shape {tuple(keys.shape)}", f"a batch of {self.batch_size}, {self.n_kv_heads} heads"
+            )
+        by_token = [x.detach().to(torch.float32).transpose(1, 2).numpy() for x in (keys, values, query)]
+        seen = None if mask is None else np.asarray((mask if mask.dtype == torch.bool else mask >= 0)[:, 0].numpy())
+        out = self.native.step(by_token[0], by_token[1], by_token[2] * np.float32(scaling), seen)
+        return torch.from_numpy(out).to(query.dtype)
+
     def decoded(self) -> tuple[Any, Any]:
         """What the codes of all tokens held stand for, in the type and on the device of the model. (B, H, T, D)"""
         keys, values = (
@@ -104,6 +139,8 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         return keys, values
 
     def get_seq_length(self) -> int:
+        if self.native:
+            return self.native.n_tok
         return self.packed_keys.n_tok if self.packed_keys else 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -114,14 +151,14 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
     def reset(self) -> None:
-        self.packed_keys = self.packed_values = None
+        self.packed_keys = self.packed_values = self.native = None
         self.is_initialized = False
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forgets the last −tokens_to_remove tokens. Raises: EngineError (a positive number, more than are held)."""
         if tokens_to_remove > 0:
             raise EngineError(WHERE, f"crop({tokens_to_remove})", "a negative number: of tokens to forget")
-        for packed in self.sides():
+        for packed in [self.native] if self.native else self.sides():
             packed.crop(packed.n_tok + tokens_to_remove)
 
     def reorder_cache(self, beam_idx: Any) -> None:
@@ -137,6 +174,8 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def select(self, rows: NDArray[np.intp]) -> None:
         """Keeps these sequences of the batch, in this order."""
+        if self.native:
+            return self.native.select(rows)
         heads = (rows[:, None] * self.n_kv_heads + np.arange(self.n_kv_heads)).ravel()
         for packed in self.sides():
             packed.select(heads)
@@ -149,11 +188,15 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class PackedStates:
-    """Stands for a layer's keys or values where the registered attention works on codes: a shape, no numbers."""
+    """Stands for a layer's keys and values until the registered attention has the queries and the mask.
 
-    def __init__(self, layer: TurboQuantLayer, side: PackedHeads) -> None:
-        self.layer, self.dtype, self.device = layer, layer.dtype, layer.device
-        self.shape = (layer.batch_size, layer.n_kv_heads, side.n_tok, side.code.head_size)
+    pending: the new tokens' keys and values, (B, H, T, D), which nothing keeps beyond that call."""
+
+    def __init__(self, layer: TurboQuantLayer, key_states: Any, value_states: Any) -> None:
+        self.layer, self.pending = layer, (key_states, value_states)
+        self.dtype, self.device = key_states.dtype, key_states.device
+        batch, n_heads, count, head_size = key_states.shape
+        self.shape = (batch, n_heads, layer.get_seq_length() + count, head_size)
 
 
 class TurboQuantCache(Cache):  # type: ignore[misc]
@@ -179,12 +222,11 @@ class TurboQuantCache(Cache):  # type: ignore[misc]
     def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Packs new tokens of a layer and gives what the model's attention takes: tensors, or what stands for them."""
         layer = self.layers[layer_idx]
-        if self.config._attn_implementation != ATTENTION:
-            decoded: tuple[Any, Any] = layer.update(key_states, value_states, *args, **kwargs)
-            return decoded
-        layer.append(key_states, value_states)
-        keys, values = (PackedStates(layer, side) for side in layer.sides())
-        return keys, values
+        if self.config._attn_implementation == ATTENTION and layer.attends_natively(key_states, value_states):
+            states = PackedStates(layer, key_states, value_states)
+            return states, states
+        decoded: tuple[Any, Any] = layer.update(key_states, value_states, *args, **kwargs)
+        return decoded
 
     @property
     def n_bytes(self) -> int:

@@ -25,7 +25,7 @@ from transformers import DynamicCache
 
 from solvent import TurboQuantCache
 
-N_TOK = 48
+N_TOK = 40
 SHAPE: dict[str, Any] = {
     "vocab_size": 96,
     "hidden_size": 96,
@@ -126,7 +126,7 @@ def test_logits_are_those_of_what_the_codes_stand_for(build: Build, bits: tuple[
     assert rms(found - logits(model, DynamicCache(config=model.config))) > 1e-3 * rms(wanted)
 
 
-@pytest.mark.parametrize(("build", "step"), [(llama, 7), (qwen2, 1)])
+@pytest.mark.parametrize(("build", "step"), [(llama, 7), (qwen2, 4)])
 def test_steps_of_any_size_leave_the_same_cache(build: Build, step: int) -> None:
     model = build()
     at_once, stepwise = TurboQuantCache(model.config), TurboQuantCache(model.config)
@@ -143,7 +143,7 @@ def test_logits_err_as_much_as_noise_of_the_codes_distortion() -> None:
 
     Keys: .00650, values: .0062 of ‖x‖² (trellis at 4 bits; the first is of the key less its centre, which for these
     keys, whose mean is small, is ‖x‖² and the centre's own variance: up to 1/16 more). The ratio of two root mean
-    squares over 87 × 96 logits varies by a few percent; the rest of 30 % is that errors grow in the second layer."""
+    squares over 71 × 96 logits varies by a few percent; the rest of 30 % is that errors grow in the second layer."""
     model = llama()
     exact = logits(model, DynamicCache(config=model.config))
     random = np.random.default_rng(4)
@@ -229,13 +229,13 @@ def test_a_cropped_cache_goes_on_as_the_original() -> None:
     model = llama()
     cache, whole = TurboQuantCache(model.config), TurboQuantCache(model.config)
     logits(model, cache)
-    wanted = logits(model, whole, 40)[-16:]
+    wanted = logits(model, whole, 32)[-16:]
     cache.crop(-8)
     given = batch()
-    positions = (given["attention_mask"].cumsum(1) - 1)[:, 40:]
+    positions = (given["attention_mask"].cumsum(1) - 1)[:, 32:]
     with torch.no_grad():
         found = model(
-            given["input_ids"][:, 40:], attention_mask=given["attention_mask"], position_ids=positions,
+            given["input_ids"][:, 32:], attention_mask=given["attention_mask"], position_ids=positions,
             past_key_values=cache,
         ).logits  # fmt: skip
     assert cache.get_seq_length() == N_TOK
@@ -258,23 +258,22 @@ def test_nothing_is_kept_beside_the_codes() -> None:
     # Room grows by doubling, and centres have room for the tiles of it.
     assert sum(x.nbytes for x in arrays) <= 2 * layer.n_bytes + 2 * 64 * 4 * 4
     assert not [x for x in vars(layer).values() if isinstance(x, torch.Tensor)]
-    # 4 heads of each side: 48 tokens of 33 bytes, an exponent, and of keys 3 centres of 128 bytes.
+    # 4 heads of each side: 40 tokens of 33 bytes, an exponent, and of keys 3 centres of 128 bytes.
     assert layer.n_bytes == 2 * 4 * (N_TOK * 33 + 1) + 4 * 3 * 128
     assert cache.n_bytes == 2 * layer.n_bytes
 
 
 @MODELS
-def test_the_registered_attention_works_on_the_codes(build: Build) -> None:
+def test_the_registered_attention_errs_as_the_codes_do(build: Build) -> None:
+    """By native kernels for heads of 64, decoded for heads of 24, and without our cache not at all."""
     model = build()
-    wanted = logits(model, TurboQuantCache(model.config))
-    stepwise = logits(model, TurboQuantCache(model.config), 11)
     exact = logits(model, DynamicCache(config=model.config))
+    decoded = rms(logits(model, TurboQuantCache(model.config)) - exact)
     model.set_attn_implementation("solvent_turboquant")
     assert rms(logits(model, DynamicCache(config=model.config)) - exact) < 1e-5 * rms(exact)
-    # On codes a query is int8 and weights are 7 bits: an error of its own, well below that of 4-bit codes.
-    own = rms(wanted - exact)
-    assert rms(logits(model, TurboQuantCache(model.config)) - wanted) < 0.5 * own
-    assert rms(logits(model, TurboQuantCache(model.config), 11) - stepwise) < 0.5 * own
+    # Int8 queries and 7-bit weights add little to 4-bit codes; two draws of such errors differ by a tenth or so.
+    assert 0.7 < rms(logits(model, TurboQuantCache(model.config), 11) - exact) / decoded < 1.3
+    assert not 0.7 < rms(logits(model, TurboQuantCache(model.config, 3, 3)) - exact) / decoded < 1.3
 
 
 @pytest.mark.parametrize(
