@@ -14,7 +14,7 @@ from solvent.choose.offers import memory
 from solvent.choose.offers.demand import from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, read_offers
-from solvent.choose.offers.record import Offer
+from solvent.choose.offers.record import Offer, Range
 from solvent.choose.offers.screen import at_bad_ends, reasons_against, screened
 from solvent.errors import ChoiceError
 from solvent.money.prices.catalogue import Catalogue, load
@@ -305,6 +305,46 @@ def test_a_measurement_becomes_a_speed(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(json.dumps(result(**{"time_to_first_token.mean": None})), "utf-8")
     with pytest.raises(ChoiceError, match="measurement without them"):
         offers(tmp_path, text)
+
+
+PREDICTED = (
+    '[[choices]]\nid = "p"\nkind = "rented"\nmodel = "gpt-oss-120b"\nweight_format = "mxfp4"\nusd_per_hour = 2\n'
+    'predict = { system = "h100_sxm", n_gpus = 2, isl_tok = 1000, osl_tok = 500, concurrency = 32 }\n' + HEAD
+)
+
+
+def test_a_prediction_becomes_a_speed_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from solvent.choose.predict import serving
+
+    asked: list[Any] = []
+
+    def predicted(*words: Any) -> serving.Prediction:
+        asked.append(words)
+        found = (Range(v, v * 0.8, v * 1.2, "predicted", "leans") for v in (3000.0, 0.5, 0.01))
+        return serving.Prediction(*found, regime="family", leans_on=("row 1",))
+
+    monkeypatch.setattr(serving, "predict_serving", predicted)
+    (offer,) = offers(tmp_path, PREDICTED)
+    model, system, weights, parallel, load_, backend = asked[0]
+    assert (model, system, weights, backend) == ("gpt-oss-120b", "h100_sxm", "fp4", "vllm")
+    assert (parallel.n_gpus, load_.isl_tok, load_.osl_tok, load_.concurrency) == (2, 1000, 500, 32)
+    read, write = offer.input_tok_per_s, offer.output_tok_per_s
+    assert read is not None and write is not None and offer.ttft_s is not None
+    # 0.5 s of 0.5 + 500 · 0.01 go to reading; the rates at the predicted mix take the whole second.
+    assert 6000 / read.value + 3000 / write.value == pytest.approx(1)
+    assert write.value == pytest.approx(3000 / (1 - 0.5 / 5.5)) and write.method == "predicted"
+    assert (write.low / write.value, write.high / write.value) == pytest.approx((0.8, 1.2))
+    with pytest.raises(ChoiceError, match=r"is `system` meant\?"):
+        offers(tmp_path, PREDICTED.replace("system", "systems"))
+
+
+@pytest.mark.slow
+def test_a_real_prediction_becomes_a_speed(tmp_path: Path) -> None:
+    (offer,) = offers(tmp_path, PREDICTED)
+    assert offer.output_tok_per_s is not None
+    assert 1_000 < offer.output_tok_per_s.value < 10_000 and offer.output_tok_per_s.method == "predicted"
+    with pytest.raises(ChoiceError, match="no prediction"):
+        offers(tmp_path, PREDICTED.replace("h100_sxm", "h1000"))
 
 
 def test_the_data_files_are_dated_and_sourced() -> None:

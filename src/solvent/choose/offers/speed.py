@@ -17,7 +17,8 @@ from solvent.choose.offers.tables import Point, Prediction
 from solvent.errors import ChoiceError
 from solvent.figure import Method
 
-LEVEL = 0.9
+# Formats of 4 bits and a scale are one to the predictor.
+_PREDICTED_AS = {"mxfp4": "fp4", "nvfp4": "fp4", "f16": "bf16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,17 @@ def from_prediction(prediction: Prediction, model: str, weight_format: str, wher
 
     φ = time to first token / (time to first token + osl · time per output token), as for a measurement.
     """
+    # Trained on first use, which takes some seconds: imported only where something is to be predicted.
+    from solvent.choose.predict.serving import Load, Parallel, predict_serving
+
+    asked = prediction
+    parallel = Parallel(asked.n_gpus, asked.replicated_attention, asked.expert_gpus)
+    load = Load(asked.isl_tok, asked.osl_tok, asked.concurrency)
+    known = _PREDICTED_AS.get(weight_format, weight_format)
     try:
-        from solvent.choose.predict.serving import predict_serving  # type: ignore[import-untyped, unused-ignore]
-    except ModuleNotFoundError:
-        raise ChoiceError(where, "predict", "a speed, points or a measurement: this version predicts none") from None
-    found = predict_serving(
-        model, prediction.system, weight_format, prediction.parallel,
-        isl_tok=prediction.isl_tok, osl_tok=prediction.osl_tok, concurrency=prediction.concurrency,
-    )  # fmt: skip
+        found = predict_serving(model, asked.system, known, parallel, load, asked.backend)
+    except ChoiceError as fault:
+        raise ChoiceError(where, f"no prediction: {fault}") from None
     reading = found.ttft_s.value / (found.ttft_s.value + prediction.osl_tok * found.tpot_s.value)
     rate = found.output_tok_per_s
     mix = prediction.isl_tok / prediction.osl_tok

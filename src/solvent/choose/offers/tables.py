@@ -79,7 +79,10 @@ class Prediction(Table):
     """What to predict speed and latency from, where nothing was measured (docs/reference/prediction.md)."""
 
     system: Name
-    parallel: int = Field(default=1, ge=1, le=4096)
+    n_gpus: int = Field(default=1, ge=1, le=1000)
+    expert_gpus: int = Field(default=1, ge=1, le=1000)
+    replicated_attention: bool = False
+    backend: Literal["vllm", "sglang", "trtllm"] = "vllm"
     isl_tok: int = Field(ge=1, le=10**7)
     osl_tok: int = Field(ge=1, le=10**7)
     concurrency: int = Field(ge=1, le=10**5)
