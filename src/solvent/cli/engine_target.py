@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from solvent.errors import EngineError
-from solvent.machine.engine.generate import prefill
 from solvent.measure.target import Answer, Clock, Request
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class EngineTarget:
                 request.id, f"{n_needed} tokens in and out", f"at most {model.config.context}, the context"
             )
         job.sequence = model.new_sequence(n_needed, self._cache)
-        return self._take(job, int(np.argmax(prefill(model, job.sequence, tokens))))
+        return self._take(job, model.greedy(job.sequence, tokens))
 
     def _step(self, batch: list[_Job]) -> list[_Job]:
         """One token of each; those that aren't done."""
