@@ -81,7 +81,7 @@ def _waterfall(view: Page, path: Mapping[str, Any]) -> Markup | None:
     said = ", ".join(f"{bar['label']} {human(_amount(view, bar), 'usd')}" for bar in bars)
     caption = "Bars: the margin, step by step; lines: its 90% interval with the steps so far."
     if asked is not None:
-        caption += f" The upright mark is what the policy asks for: {human(asked, 'usd')}."
+        caption += f" The upright mark at the end is what the policy asks for there: {human(asked, 'usd')}."
     return h(
         "figure", None,
         h("ol", {"class": "steps", "aria-label": f"Waterfall: {said}"}, *rows),
@@ -117,7 +117,7 @@ def _row(
         h("span", {"class": "value"}, plus, figure_link(view, bar["figure"])),
         h("span", {"class": "spread"}, spread) if spread else None,
     )  # fmt: skip
-    drawing = _drawing(bar, total, margin, (scale, asked if bar["id"] in ("today", "end") else None))
+    drawing = _drawing(bar, total, margin, (scale, asked if bar["id"] == "end" else None))
     return h("li", {"class": "total" if total else None}, what, drawing, cell)
 
 
