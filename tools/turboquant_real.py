@@ -69,12 +69,16 @@ def paper_mse(mode: PaperMse, x: F32) -> Any:
     return mode.decode(*mode.encode(x.astype(np.float64)))
 
 
+def paper_product(mode: PaperProduct, x: F32) -> Any:
+    return mode.decoded(x.astype(np.float64))
+
+
 def methods(head_size: int) -> Iterator[Method]:
     random, norm = np.random.default_rng(5), 16 / head_size
     for bits in (3, 4):
         yield f"paper, MSE, {bits}", partial(flat, partial(paper_mse, PaperMse(bits, head_size, random)), bits + norm)
         product = PaperProduct(bits, head_size, random)
-        yield f"paper, product, {bits}", partial(flat, product.decoded, bits + 2 * norm)
+        yield f"paper, product, {bits}", partial(flat, partial(paper_product, product), bits + 2 * norm)
     polar = Polar((4, 2, 2, 2), head_size)
     yield "PolarQuant 4·2·2·2", partial(flat, polar.decoded, polar.bits_per_element)
     for kind in ("q4_0", "q8_0"):

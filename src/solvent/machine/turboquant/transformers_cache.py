@@ -32,6 +32,8 @@ except ImportError as error:
 WHERE = "TurboQuantCache"
 ATTENTION = "solvent_turboquant"
 FULL = "full_attention"
+# Of keys. With more bits the bias is below 1 %, and a scale's rounding costs more: docs/explanation/turboquant.md.
+MOST_UNBIASED_BITS = 3
 
 
 class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -55,16 +57,14 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         for states in (key_states, value_states):
             if states.shape[-1] < SMALLEST_HEAD:
                 raise EngineError(WHERE, f"a head size of {states.shape[-1]}", f"{SMALLEST_HEAD} or more")
-        key_code = Code(self.key_bits, key_states.shape[-1], self.uses_trellis(self.key_bits))
-        value_code = Code(
-            self.value_bits, value_states.shape[-1], self.uses_trellis(self.value_bits), unbiased=False, settled=True
-        )
+        key_code = self.code(self.key_bits, key_states.shape[-1], unbiased=self.key_bits <= MOST_UNBIASED_BITS)
+        value_code = self.code(self.value_bits, value_states.shape[-1], unbiased=False)
         self.packed_keys = PackedHeads(key_code, batch * self.n_kv_heads, self.centred)
         self.packed_values = PackedHeads(value_code, batch * self.n_kv_heads, centred=False)
         self.is_initialized = True
 
-    def uses_trellis(self, bits: int) -> bool:
-        return self.trellis and bits <= MAX_TRELLIS_BITS
+    def code(self, bits: int, head_size: int, unbiased: bool) -> Code:
+        return Code(bits, head_size, self.trellis and bits <= MAX_TRELLIS_BITS, unbiased, settled=not unbiased)
 
     @property
     def batch_size(self) -> int:

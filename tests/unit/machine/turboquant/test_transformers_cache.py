@@ -100,7 +100,8 @@ class Rounded(DynamicCache):
 def through_codes(key_bits: int, value_bits: int) -> Callable[[Any, bool], Any]:
     def change(vectors: Any, is_key: bool) -> Any:
         bits = key_bits if is_key else value_bits
-        code = Code(bits, vectors.shape[-1], trellis=bits <= 5, unbiased=is_key, settled=not is_key)
+        unbiased = is_key and bits <= 3
+        code = Code(bits, vectors.shape[-1], trellis=bits <= 5, unbiased=unbiased, settled=not unbiased)
         back = []
         for one in vectors:
             heads = PackedHeads(code, 1, centred=is_key)
