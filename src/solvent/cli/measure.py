@@ -43,6 +43,7 @@ def command(
     timeout_s: Annotated[float, Option(metavar="S", help="Of a URL: give an answer up after S seconds.")] = 600.0,
     server_pid: Annotated[int | None, Option(metavar="PID", help="Of a URL here: whose memory to read.")] = None,
     kv: Annotated[str | None, Option(metavar="NAME", help="Of a model: the cache's number format.")] = None,
+    head: Annotated[str, Option(metavar="NAME", help="Of a model: its head's form, as for solvent run.")] = "screened",
     threads: Annotated[int | None, Option(metavar="N", help="Of a model: threads; default: one a core.")] = None,
     usd_per_hour: Annotated[float | None, Option(metavar="USD", help="What an hour of the machine costs.")] = None,
     offer: Annotated[str | None, Option(metavar="NAME", help="Take that from this [[offers]] machine.")] = None,
@@ -77,7 +78,7 @@ def command(
     older = older_of(compare, across_machines)
     places = sweep or concurrency
     http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
-    engine = {"kv": kv, "threads": threads}
+    engine: dict[str, Any] = {"kv": kv, "threads": threads, "head": head}
     wired = target_of(target, places, {**http, "timeout_s": timeout_s}, engine)
     try:
         shape = {"input_tok": input_tok, "output_tok": output_tok, "spread": spread, "seed": seed, "rate": rate}

@@ -74,9 +74,9 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.cli.engine_target import EngineTarget
     from solvent.machine.engine.load import load
 
-    loaded = load(name, threads=options["threads"])
+    loaded = load(name, threads=options["threads"], head=options["head"])
     target = EngineTarget(loaded, places, options["kv"] or "f16")
-    about = target.document()
+    about = {**target.document(), "head": options["head"]}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 
