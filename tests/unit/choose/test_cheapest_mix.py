@@ -391,6 +391,15 @@ def test_needs_that_nothing_meets_say_which_and_by_how_much() -> None:
     assert relaxed(cheapest_mix(offers, DAY, barred)) == {"barred_vendors": "v-far"}
 
 
+@pytest.mark.parametrize("enough", range(6))
+def test_the_least_change_of_a_need_is_found_among_many(enough: int) -> None:
+    # Later is cheaper: the first that the budget allows is the least change.
+    offers = [api(f"a{k}", 6.0 - k, 6.0 - k, ttft_s=exactly(0.5 + 0.1 * k, "claimed", "t")) for k in range(6)]
+    costs = [plan_or_none([offer], DAY, Needs()).usd_per_day for offer in offers]  # type: ignore[union-attr]
+    needs = Needs(ttft_s=0.4, budget_usd_per_day=costs[enough] * 1.001)
+    assert relaxed(cheapest_mix(offers, DAY, needs))["ttft_s"] == pytest.approx(0.5 + 0.1 * enough)
+
+
 def test_two_needs_that_must_relax_together_are_told_together() -> None:
     offers = [api("a", ttft_s=exactly(1.0, "claimed", "t"), quality=exactly(0.5, "claimed", "t"))]
     result = cheapest_mix(offers, DAY, Needs(ttft_s=0.5, quality_floor=0.9))

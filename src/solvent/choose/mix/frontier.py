@@ -16,6 +16,7 @@ from solvent.choose.mix.solve import plan_or_none
 from solvent.choose.offers.demand import Demand
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.record import Offer
+from solvent.errors import ChoiceError
 
 Axis = Literal["ttft_s", "itl_s", "quality_floor", "power_cap_w"]
 AXES: tuple[Axis, ...] = ("ttft_s", "itl_s", "quality_floor", "power_cap_w")
@@ -37,7 +38,10 @@ def frontier(axis: Axis, offers: Sequence[Offer], demand: Demand, needs: Needs) 
 
     def solved(value: float | None) -> Plan | None:
         changed = replace(needs, **{axis: value})  # type: ignore[arg-type]
-        return plan_or_none(offers, demand, changed, gap=_GAP, time_limit_s=_TIME_LIMIT_S)
+        try:
+            return plan_or_none(offers, demand, changed, gap=_GAP, time_limit_s=_TIME_LIMIT_S)
+        except ChoiceError:  # none found in the time: a point less, no fault
+            return None
 
     points = _power(solved) if axis == "power_cap_w" else _by_values(axis, offers, needs, solved)
     return tuple(_undominated(points))

@@ -85,7 +85,15 @@ def from_measurement(path: Path, where: str) -> tuple[Speed, Mapping[str, Any]]:
     ttft, latency = _value(figures, "time_to_first_token.mean"), _value(figures, "request_latency.mean")
     totals = document.get("totals", {})
     prompt, output = totals.get("prompt_tok"), totals.get("output_tok")
-    if rate is None or ttft is None or not latency or not prompt or not output or not 0 < ttft < latency:
+    if (
+        rate is None
+        or rate.low <= 0
+        or ttft is None
+        or not latency
+        or not prompt
+        or not output
+        or not 0 < ttft < latency
+    ):
         missing = "a streamed answer with a throughput, latencies and token counts"
         raise ChoiceError(f"{where}: {path}", "a measurement without them", missing, "measure again with --json")
     reading = ttft / latency
