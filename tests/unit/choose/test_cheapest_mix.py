@@ -283,6 +283,15 @@ def test_the_optimum_may_lie_outside_the_columns_that_the_linear_program_wants(m
     assert plan is not None and plan.usd_per_day == pytest.approx(14.8, rel=RELATIVE)
 
 
+def test_free_machines_that_are_there_at_night_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "DIRECT_COLUMNS", 0)
+    demand = day([Hour(1, 3600.0, 0, 0)] * 4)
+    offers = [machine("idle", 0.0, 0.5, 1e9, billed="hour", hours=(0, 1)), machine("m", 1.0, 1.0, 1e9)]
+    offers.append(machine("h", 3.0, 1.0, 1e9, billed="hour"))
+    plan = plan_or_none(offers, demand, Needs(), gap=0.0)
+    assert plan is not None and plan.usd_per_day == pytest.approx(6.0)
+
+
 def test_machines_of_one_pool_don_t_replace_one_another_two_for_one() -> None:
     demand = day([Hour(1, 3600.0, 0, 0)])
     pool = {"pool": "p", "n_machines_max": 1, "billed": "hour"}

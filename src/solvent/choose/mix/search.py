@@ -216,7 +216,7 @@ def _priced_out(columns: Columns, every: Picked) -> tuple[Picked, Solved] | None
 
 def _starters(machines: Machines, cover: Floats, every: Picked) -> Picked:
     """The cheapest per cover, and the cheapest at all, of each hour and of the day."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         per_day = machines.usd / cover.sum(axis=1)
         per_hour = machines.usd[:, None] / cover
     day = _lowest(per_day, every.day, 100) | _lowest(machines.usd, every.day, 20)
