@@ -502,6 +502,7 @@ NB_MODULE(_native, m) {
             for (int i = 0; i < s.n_chunks(); ++i) n += s.chunk_bytes(i);
             return n;
         })
+        .def_prop_ro("n_chunks", &Sequence::n_chunks)
         .def("chunk_bytes", &Sequence::chunk_bytes)
         .def("chunk", [](const Sequence& s, int i) {
             need(i >= 0 && i < s.n_chunks(), "no such chunk");

@@ -37,6 +37,10 @@ def command(
     repeat_penalty: Annotated[float, typer.Option(metavar="R", help="Penalise what was said; 1: don't.")] = 1.0,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Draw the same again.")] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT; repeatable.")] = None,
+    kv: Annotated[
+        str,
+        typer.Option("--kv", metavar="FORMAT", help="Keep keys and values as f16, or in few bits: tq4, tq4-3, tq3."),
+    ] = "f16",
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one a core.")] = None,
     context: Annotated[int | None, typer.Option(metavar="N", help="Tokens of prompt and reply together.")] = None,
     head: Annotated[
@@ -76,7 +80,7 @@ def command(
     )
     with progress() as tell:
         tell(f"loading {model}", None)
-        loaded = load(model, context=context, threads=threads, head=cast("Head", head))
+        loaded = load(model, context=context, threads=threads, head=cast("Head", head), cache=kv)
     if explain:
         _explain(loaded)
     if as_card:

@@ -16,9 +16,8 @@ import numpy as np
 
 from solvent.errors import EngineError
 from solvent.machine import native
-from solvent.machine.engine.config import Config
 from solvent.machine.engine.head import BITS
-from solvent.machine.engine.memory import held
+from solvent.machine.engine.memory import cache_bytes, held
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -27,7 +26,6 @@ SCHEMA = "solvent.card/1"
 # Tokens per round, and rounds; limit and decode are measured in turn in each.
 TOKENS = 16
 ROUNDS = 7
-F16_BYTES = 2
 _ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
 _FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 
@@ -49,7 +47,7 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
 
     Weights: what the kernels read, scales included.   Head: 4-bit codes where greedy decoding screens it (the rows
     that are computed again are left out: a few of a thousand); rounded to 8 or 6 bits where that was asked for.
-    Cache: depth · layers · 2 · kv_width · 2 bytes; 2 · 2 · q_width operations a cached token and layer.
+    Cache: depth · layers · 2 · kv_width · bits of an element / 8; 2 · 2 · q_width operations a cached token and layer.
     Vectors (norms, activations) stay in the CPU's caches and are left out."""
     config = model.config
     sums = {"attention weights": 0, "feed-forward weights": 0}
@@ -67,7 +65,7 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
     form = "screened" if screened else model.head if model.head in BITS else ""
     found = [Part(name, sums[name], 2 * weights[name]) for name in sums]
     found.append(Part(f"head, {form}" if form else "head", head_bytes, 2 * config.n_vocab * config.width))
-    found.append(Part("cache", cache_bytes(config, depth), 4 * depth * config.n_layers * config.q_width))
+    found.append(Part("cache", cache_bytes(config, depth, model.cache), 4 * depth * config.n_layers * config.q_width))
     return found
 
 
@@ -88,11 +86,6 @@ def explanation(model: Model) -> dict[str, Any]:
         "screen_bytes": model.native.screen_bytes,
         "head": model.head,
     }
-
-
-def cache_bytes(config: Config, n_tokens: int) -> int:
-    """Bytes of keys and values of n tokens: n · layers · 2 · kv_width · 2."""
-    return n_tokens * config.n_layers * 2 * config.kv_width * F16_BYTES
 
 
 def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
@@ -130,7 +123,8 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
         "parts": [part.document() for part in found],
         "bytes_per_token": total_bytes,
         "operations_per_token": sum(part.operations for part in found),
-        "cache_bytes_per_token_of_context": cache_bytes(config, 1),
+        "cache": model.cache.document(),
+        "cache_bytes_per_token_of_context": cache_bytes(config, 1, model.cache),
         "head": model.head,
         "held": _held(model, depth + n_tokens),
         "bandwidth_bytes_per_s": statistics.median(bandwidths),
@@ -145,7 +139,7 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
 
 def _held(model: Model, context: int) -> dict[str, int]:
     """What the model keeps in memory; whole_head: on top, once all logits were asked for of a screened head."""
-    found = held(model.config, model.file.tensors, model.head, context)
+    found = held(model.config, model.file.tensors, model.head, context, model.cache)
     return {
         "weights_bytes": found.weights_bytes,
         "head_bytes": found.head_bytes,

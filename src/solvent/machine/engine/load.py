@@ -26,6 +26,7 @@ from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.reply import Reply, record
 from solvent.machine.engine.tokeniser import Tokeniser, check_text
+from solvent.machine.turboquant.cache_format import CacheFormat, parse
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -36,13 +37,19 @@ Prompt = str | Sequence[int]
 
 
 def load(
-    path_or_name: str | Path, *, context: int | None = None, threads: int | None = None, head: Head = "screened"
+    path_or_name: str | Path,
+    *,
+    context: int | None = None,
+    threads: int | None = None,
+    head: Head = "screened",
+    cache: CacheFormat | str = "f16",
 ) -> LanguageModel:
     """Opens a model: a .gguf, a .bin of llama2.c, a directory with safetensors, or a short name ("smollm2").
 
     context: tokens that will be needed at a time, checked against the model's and against memory; None checks the
     weights alone.   threads: of the native model; None takes one a core.   head: the language-model head's form,
     "screened" (as the file has it, greedy tokens found by fewer bytes), "whole", "8-bit" or "6-bit": see head.py.
+    cache: what keys and values are kept as, a format or its name (f16, tq4, tq4-3, …).
     Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory)."""
     path = find(path_or_name)
     file = open_model(path)
@@ -51,11 +58,13 @@ def load(
         raise EngineError("context", str(context), f"1 to {config.context}, the model's")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise EngineError("threads", str(threads), f"1 to {MAX_THREADS}")
-    check_fits(str(path_or_name), held(config, file.tensors, head, context or 0))
+    format = parse(cache) if isinstance(cache, str) else cache
+    check_fits(str(path_or_name), held(config, file.tensors, head, context or 0, format))
     tokeniser = Tokeniser.from_metadata(file.metadata)
     from solvent.machine.engine.model import Model
 
-    return LanguageModel(str(path_or_name), file, Model(file, config, threads=threads, head=head), tokeniser, context)
+    model = Model(file, config, threads=threads, head=head, cache=format)
+    return LanguageModel(str(path_or_name), file, model, tokeniser, context)
 
 
 class LanguageModel:
@@ -167,6 +176,7 @@ class LanguageModel:
             "context": self.config.context,
             "threads": self.model.threads,
             "kernel": self.model.kernel,
+            "cache": self.model.cache.document(),
             "head": self.model.head,
         }
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from solvent.errors import EngineError
 from solvent.machine.engine.config import Config, tensor_shapes
 from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
 from solvent.machine.engine.model_file import Tensor
+from solvent.machine.turboquant.cache_format import CacheFormat, bits_per_element
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 # Interpreter, libraries, vocabulary and scratch of the step, beside weights and cache.
 PROGRAM_BYTES = 64 << 20
-# A key or value in the cache is a 16-bit float.
-CACHE_BYTES_PER_VALUE = 2
+F16_CACHE = CacheFormat()
 # Bits a weight in panels; floats are the file's own rows. Ternary types: with a scale per block, as outside of BitNet.
 PANEL_BITS = {
     "q4_0": 4.5, "q4_1": 5, "q8_0": 8.5, "q4_k": 4.625, "q5_k": 5.625, "q6_k": 6.5625,
@@ -56,8 +57,14 @@ class Held:
         return self.weights_bytes + self.head_bytes + self.cache_bytes + self.program_bytes
 
 
-def held(config: Config, tensors: Mapping[str, Tensor], head: Head = "screened", context: int = 0) -> Held:
-    """What the model will hold with a cache of `context` tokens.
+def held(
+    config: Config,
+    tensors: Mapping[str, Tensor],
+    head: Head = "screened",
+    context: int = 0,
+    cache: CacheFormat = F16_CACHE,
+) -> Held:
+    """What the model will hold with a cache of `context` tokens in a format.
 
     Exactness: matrices to a page; of ternary ones in BitNet, one scale a matrix is taken for granted (3% at most).
     The table of embeddings, unless it is the head, is read by rows and not held.
@@ -73,7 +80,7 @@ def held(config: Config, tensors: Mapping[str, Tensor], head: Head = "screened",
         head_bytes = _panels(rows, columns, ROUNDED_BITS[used])
     blocks = (tensors[one] for one in tensor_shapes(config) if one not in ("token_embd.weight", "output.weight"))
     weights = sum(panel_bytes(tensor) for tensor in blocks)
-    return Held(weights, head_bytes, later, cache_bytes_per_token(config) * context, context)
+    return Held(weights, head_bytes, later, cache_bytes(config, context, cache), context)
 
 
 def panel_bytes(tensor: Tensor) -> int:
@@ -109,9 +116,10 @@ def check_room(where: str, n_bytes: int) -> None:
         raise EngineError(where, f"{_gib(n_bytes)} more", f"at most {_gib(available)}, the memory available here")
 
 
-def cache_bytes_per_token(config: Config) -> int:
-    """layers · 2 (key and value) · kv_width · 2 bytes."""
-    return config.n_layers * 2 * config.kv_width * CACHE_BYTES_PER_VALUE
+def cache_bytes(config: Config, n_tokens: int, cache: CacheFormat = F16_CACHE) -> int:
+    """n_tokens · layers · 2 (key and value) · kv_width · bits of an element / 8, scales and centres counted."""
+    bits = bits_per_element(cache.of_layers(config.n_layers), config.head_size)
+    return ceil(n_tokens * config.n_layers * 2 * config.kv_width * bits / 8)
 
 
 def available_bytes() -> int | None:

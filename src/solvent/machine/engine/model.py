@@ -8,9 +8,11 @@ Enter at `Model`. The step itself: native/step.cpp; the layouts: docs/reference/
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +26,7 @@ from solvent.machine.engine.memory import check_room
 from solvent.machine.engine.model_file import ModelFile, Tensor, give_back, place
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
-from solvent.machine.turboquant.native_cache import native_format
+from solvent.machine.turboquant.native_cache import check_format, native_format
 
 if TYPE_CHECKING:
     from solvent.machine import _native
@@ -73,7 +75,7 @@ class Model:
     threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
     best of this CPU.   head: "screened" finds greedy tokens by 4-bit codes of the head and exact rescoring of the
     rows that may win, with the same result as "whole"; "8-bit" and "6-bit" round it: see head.py. `head` says what
-    came of it.
+    came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3, …).
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
     but for attention, whose sums are split otherwise where more than a few tokens run together.
     Raises: KernelError (no native kernels, or not the one asked for)"""
@@ -86,10 +88,12 @@ class Model:
         threads: int | None = None,
         kernel: str | None = None,
         head: Head = "screened",
+        cache: CacheFormat | str = "f16",
     ) -> None:
         self.config = config
         self.file = file
         self.kernel = native.kernel(kernel)
+        self.cache = _cache_format(cache, config)
         self.threads = threads or _n_cores()
         extension = native.extension()
         self.native = extension.Decoder(_native_config(config), self.kernel, self.threads)
@@ -111,17 +115,26 @@ class Model:
         self.native.set_ends(ends, _rope_frequency(config, file), self.head == "screened")
         give_back(file)
 
-    def new_sequence(self, context: int | None = None, cache: CacheFormat | str = "f16") -> Sequence:
-        """An empty sequence; context: tokens that it may hold, None for the model's own.   cache: what keys and
-        values are kept as, a format or its name (f16, tq4, tq4-3, …).
+    def new_sequence(self, context: int | None = None, cache: CacheFormat | str | None = None) -> Sequence:
+        """An empty sequence; context: tokens that it may hold, None for the model's own.   cache: as for the model;
+        None takes the model's.
 
         Raises: EngineError (more than the model was made for; a cache format that isn't, or not for this model)"""
         context = self.config.context if context is None else context
         if not 0 < context <= self.config.context:
             raise EngineError("context", str(context), f"1 to {self.config.context}, the model's")
-        format = parse(cache) if isinstance(cache, str) else cache
+        format = self.cache if cache is None else _cache_format(cache, self.config)
         made = native_format(format, self.config.n_layers, self.config.head_size)
         return Sequence(self, self.native.new_sequence(context, made), format)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """BLAKE2b of all tensors, names, types and shapes included: what a saved cache is checked against."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.file.tensors.items()):
+            digest.update(f"{name} {tensor.type} {tensor.shape} {tensor.scale!r}\n".encode())
+            digest.update(tensor.data)
+        return digest.hexdigest()
 
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:
         """Appends tokens and gives logits: (n_vocab,) of the last, (T, n_vocab) of all, or (0, n_vocab).
@@ -200,6 +213,12 @@ class Model:
         if tensor.name.endswith("ffn_down.weight"):  # the last of a block
             give_back(self.file)
         return matrix
+
+
+def _cache_format(cache: CacheFormat | str, config: Config) -> CacheFormat:
+    format = (parse(cache) if isinstance(cache, str) else cache).of_layers(config.n_layers)
+    check_format(format, config.head_size)
+    return format
 
 
 def _native_config(config: Config) -> dict[str, Any]:

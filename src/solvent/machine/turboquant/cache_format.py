@@ -1,7 +1,8 @@
 """What a cache keeps keys and values as: f16, or codes of 1 to 8 bits, per layer, by names such as `tq4`.
 
-Names: f16; tqK (K bits for keys and values alike), tqK-V (K bits for keys, V for values), with `s` behind it for
-scalar codes instead of a trellis's: tq4, tq4-3, tq4s. Where a layer differs, the format is built in Python.
+Names: f16; tqK (K bits for keys and values alike), tqK-V (K bits for keys, V for values; either may be f16), with `s`
+behind it for scalar codes instead of a trellis's: tq4, tq4-3, tq4s, tqf16-4. Baselines: q4_0 and q8_0, even steps
+without centres, turned all the same, one scale a head. Where a layer differs, the format is built in Python.
 What it doesn't do: encode (native code; reference.py is the plain form), choose bits (picker.py).
 Enter at `parse`, `CacheFormat`. The bytes: docs/reference/turboquant-format.md.
 """
@@ -29,13 +30,14 @@ class CacheFormat:
 
     bits: (keys, values) per layer; 0 is f16.   trellis: codes of 2 to 5 bits are paths through a trellis, a quarter
     less error at the same bits.   centred: keys are coded less the mean of the tile of tokens before theirs.
-    least_squares: scales that minimise the error instead of keeping products unbiased.
+    least_squares: scales that minimise the error instead of keeping products unbiased.   even: steps of one size.
     Raises: EngineError (bits that don't exist)"""
 
     bits: tuple[tuple[int, int], ...] = ((F16, F16),)
     trellis: bool = True
     centred: bool = True
     least_squares: bool = False
+    even: bool = False
 
     def __post_init__(self) -> None:
         for pair in self.bits:
@@ -56,7 +58,7 @@ class CacheFormat:
         return self
 
     def uses_trellis(self, bits: int) -> bool:
-        return self.trellis and bits in TRELLIS_BITS
+        return self.trellis and not self.even and bits in TRELLIS_BITS
 
     def document(self) -> dict[str, Any]:
         """What tells this format from others, JSON-ready."""
@@ -65,18 +67,25 @@ class CacheFormat:
             "trellis": self.trellis,
             "centred": self.centred,
             "least_squares": self.least_squares,
+            "even": self.even,
         }
+
+
+BASELINES = {
+    "f16": CacheFormat(),
+    "q8_0": CacheFormat(((8, 8),), trellis=False, centred=False, least_squares=True, even=True),
+    "q4_0": CacheFormat(((4, 4),), trellis=False, centred=False, least_squares=True, even=True),
+}
 
 
 def parse(name: str) -> CacheFormat:
     """The format of a name.   Raises: EngineError (no such name)"""
-    if name == "f16":
-        return CacheFormat()
+    if name in BASELINES:
+        return BASELINES[name]
     found = NAME.fullmatch(name)
     if not found:
-        raise EngineError(
-            "cache format", repr(name), "f16, or tq with the bits of keys and of values", "write tq4, tq4-3 or tq3s"
-        )
+        expected = "f16, q8_0, q4_0, or tq with the bits of keys and of values"
+        raise EngineError("cache format", repr(name), expected, "write tq4, tq4-3 or tq3s")
     if found[4]:
         return CacheFormat(((F16, int(found[4])),), trellis=not found[5])
     key = int(found[1])
@@ -92,7 +101,7 @@ def bits_per_element(format: CacheFormat, head_size: int) -> float:
         sum(
             _part_bits(bits, head_size, keys and format.centred) for bits, keys in zip(pair, (True, False), strict=True)
         )
-        + EXPONENT_BITS
+        + (EXPONENT_BITS if pair != (F16, F16) else 0)
         for pair in format.bits
     ]
     return sum(chunk_bits) / (len(format.bits) * CHUNK_TOK * 2 * head_size)

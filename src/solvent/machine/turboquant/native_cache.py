@@ -18,6 +18,8 @@ from solvent.machine.turboquant.codebook import UNIFORM_REACH, codebook
 from solvent.machine.turboquant.rotation import signs
 
 LARGEST_HEAD = 256
+# Even steps of least squared error for a normal variable: J. Max, Quantizing for minimum distortion, 1960, table II.
+EVEN_STEP = {1: 1.5958, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041}
 
 
 @lru_cache(maxsize=32)
@@ -26,15 +28,14 @@ def native_format(format: CacheFormat, n_layers: int, head_size: int) -> Any:
 
     Raises: EngineError (a head size that codes have no layout for; pairs for another number of layers)"""
     whole = format.of_layers(n_layers)
-    if not whole.is_f16:
-        check_head_size(head_size)
+    check_format(whole, head_size)
     kinds = sorted({bits for pair in whole.bits for bits in pair} - {F16})
     books = [
         {
             "bits": bits,
             "trellis": whole.uses_trellis(bits),
             "least_squares": whole.least_squares,
-            "values": _values(bits, head_size, whole.uses_trellis(bits)),
+            "values": _values(bits, head_size, whole),
         }
         for bits in kinds
     ]
@@ -48,8 +49,10 @@ def native_format(format: CacheFormat, n_layers: int, head_size: int) -> Any:
     )
 
 
-def check_head_size(head_size: int) -> None:
-    """Raises: EngineError (heads that aren't of 64 elements, 128 or 256)"""
+def check_format(format: CacheFormat, head_size: int) -> None:
+    """Raises: EngineError (codes for heads that aren't of 64 elements, 128 or 256)"""
+    if format.is_f16:
+        return
     if head_size != 64 and (head_size % 128 or not 0 < head_size <= LARGEST_HEAD):
         raise EngineError(
             "cache format",
@@ -59,6 +62,12 @@ def check_head_size(head_size: int) -> None:
         )
 
 
-def _values(bits: int, head_size: int, trellis: bool) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _values(bits: int, head_size: int, format: CacheFormat) -> np.ndarray[Any, np.dtype[np.float32]]:
     # Codes of 8 bits need no table, only how far they reach.
-    return np.full(64, UNIFORM_REACH, np.float32) if bits == 8 else np.array(codebook(bits, head_size, trellis))
+    if bits == 8:
+        return np.full(64, UNIFORM_REACH, np.float32)
+    if format.even:
+        n_levels = 1 << bits
+        levels = (np.arange(n_levels) - (n_levels - 1) / 2) * EVEN_STEP[bits]
+        return np.repeat(levels, 64 // n_levels).astype(np.float32)
+    return np.array(codebook(bits, head_size, format.uses_trellis(bits)))

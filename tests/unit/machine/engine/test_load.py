@@ -83,7 +83,7 @@ NEEDED = memory.Held(512 << 20, 0, 0, 160 << 20, 4096)
 
 def test_the_cache_per_token() -> None:
     # 10 layers, key and value, 8 heads of 128, two bytes each.
-    assert memory.cache_bytes_per_token(CONFIG) == 10 * 2 * 8 * 128 * 2 == 40_960
+    assert memory.cache_bytes(CONFIG, 1) == 10 * 2 * 8 * 128 * 2 == 40_960
 
 
 def test_a_model_larger_than_memory_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
