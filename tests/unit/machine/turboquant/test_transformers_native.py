@@ -176,6 +176,22 @@ def test_rows_attend_as_softmax_does() -> None:
         assert other / np.linalg.norm(wanted) > 0.04
 
 
+def test_a_crop_leaves_padding_out_of_the_count() -> None:
+    random = np.random.default_rng(7)
+    keys, values = random.standard_normal((2, 2, 30, 2, 64)).astype(np.float32)
+    queries = random.standard_normal((2, 30, 4, 64)).astype(np.float32)
+    tokens = np.arange(30)
+    mask = np.stack([(tokens >= missing) & (tokens <= tokens[:, None]) for missing in (6, 0)])
+    cropped, direct = (NativeRows(CacheFormat(((4, 4),)), 2, 2, 64) for _ in range(2))
+    cropped.step(keys, values, queries, mask)
+    cropped.crop(20)
+    again = cropped.step(keys[:, 20:], values[:, 20:], queries[:, 20:], mask[:, 20:])
+    assert np.array_equal(again, direct.step(keys, values, queries, mask)[:, 20:])
+    assert [row.n_tokens for row in cropped.rows] == [24, 30]
+    cropped.crop(3)
+    assert [row.n_tokens for row in cropped.rows] == [0, 3]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     rows = NativeRows(CacheFormat(((4, 4),)), 1, 2, 64)
