@@ -67,8 +67,9 @@ struct BoundMatrix {
     nb::object bytes;
 };
 
-// source: where the bytes lie in an open file (descriptor, offset), or None.
-FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, const nb::object& source) {
+// source: where the bytes lie in an open file (descriptor, offset), or None.   by_rows: rows are read one at a time later,
+// for which the file stays open.
+FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, const nb::object& source, bool by_rows) {
     const FileType* known = file_type(type);
     need(known, "unknown tensor type");
     need(n_rows > 0 && n_cols > 0 && n_cols % known->weights * (type != "hf_ternary") == 0, "columns don't fill whole blocks");
@@ -81,7 +82,7 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     FileMatrix file{known, data.data(), n_rows, n_cols, scale, !source.is_none()};
     if (!source.is_none()) {
         const auto [descriptor, offset] = nb::cast<std::pair<int, size_t>>(source);
-        file.file = std::make_shared<const OpenFile>(descriptor);
+        if (by_rows) file.file = std::make_shared<const OpenFile>(descriptor);
         file.offset = offset;
     }
     return file;
@@ -89,7 +90,7 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
 
 BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token, nb::object source,
                        int n_threads, bool lazy) {
-    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, source);
+    const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, source, lazy);
     std::unique_ptr<Matrix> made;
     {
         nb::gil_scoped_release release;
@@ -275,6 +276,7 @@ class BoundDecoder {
         decoder.output_norm = vector(parts, "output_norm.weight", c.width, true);
         need(rope_frequency.size() == static_cast<size_t>(c.head_size / 2), "one frequency per pair of the head");
         decoder.rope_frequency.assign(rope_frequency.data(), rope_frequency.data() + rope_frequency.size());
+        need(!screened || c.width % kBlock == 0, "rows that aren't whole blocks can't be screened");
         nb::gil_scoped_release release;
         if (screened) decoder.screen = round_matrix(decoder.head->file, Format::q4_0, decoder.n_threads());
         else pack(*decoder.head, decoder.n_threads());

@@ -84,7 +84,13 @@ FAULTS = [
         "feed_forward(thread, l);\n        meet();",
         "feed_forward(thread, l);",
     ),
-    ("step_threads", THREADS, "native/attention.cpp", "store_all(thread, layer);\n        team_.barrier();", "store_all(thread, layer);"),
+    (
+        "step_threads",
+        THREADS,
+        "native/attention.cpp",
+        "store_all(thread, layer);\n        team_.barrier();",
+        "store_all(thread, layer);",
+    ),
 ]
 
 

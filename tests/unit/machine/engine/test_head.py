@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import signal
 import subprocess
 import sys
@@ -223,6 +224,28 @@ for token in np.random.default_rng(1).integers(0, 65536, 60):
     found += model.native.n_rescored
 print(found, resident() - before)
 """
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
+def test_a_model_keeps_few_files_open(tmp_path: Path) -> None:
+    """One to read embeddings and rescored rows by, for the mapping and for each of at most two tables."""
+    from solvent.machine.engine.gguf_write import write_gguf
+    from solvent.machine.engine.model_file import open_model
+
+    path = tmp_path / "m.gguf"
+    made = engine_models.tiny("llama", {"linears": "q8_0", "token_embd": "f16"}, 5, **{**SIZES, "n_layers": 5})
+    write_gguf(path, made.metadata, made.tensors.values())
+
+    def n_open() -> int:
+        return sum(str(path) == str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+
+    file = open_model(path)
+    one = model(file)
+    assert 1 <= n_open() <= 4
+    logits(one)
+    del one, file
+    gc.collect()
+    assert n_open() == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
