@@ -53,7 +53,7 @@ def compile_with(compiler: str, folder: Path, *arguments: str | Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
 

@@ -86,9 +86,9 @@ std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w) {
     std::vector<uint8_t> data(w.panel_bytes * static_cast<size_t>(w.n_panels));
     for (int panel = 0; panel < w.n_panels; ++panel) {
         uint8_t* p = data.data() + w.panel_bytes * static_cast<size_t>(panel);
-        // The first panel holds the largest codes only: what 16 bits might not hold shows there.
+        // The first panel holds the largest codes only, the second the smallest: what 16 bits might not hold shows there.
         for (size_t i = 0; i < codes; ++i) {
-            p[i] = static_cast<uint8_t>(panel == 0 ? 255 : random.below(256));
+            p[i] = static_cast<uint8_t>(panel == 0 ? 255 : panel == 1 ? 0 : random.below(256));
             if (s.bits == 2) {
                 p[i] = 0;
                 for (int j = 0; j < 4; ++j) p[i] = static_cast<uint8_t>(p[i] | (panel == 0 ? 2 : random.below(3)) << 2 * j);
