@@ -47,6 +47,14 @@ def test_a_format_whose_products_were_measured_wrongly_is_seen_when_left_out() -
     assert np.median(ratios[wrong]) > 1.3
 
 
+def test_what_is_left_out_does_not_shape_its_own_prediction() -> None:
+    told = [replace(s, seconds=2 * (s.seconds or 0)) if s.batch == 4 else s for s in steps()]
+    ratios = leave_out(told, "batch")
+    slow = np.array([s.batch == 4 for s in told])
+    # Twice what the others say, but for the weak tie; rates that saw it would lie in between.
+    assert np.allclose(ratios[slow], 2.0, rtol=0.02)
+
+
 def test_the_interval_covers_its_noise_and_the_truth_is_inside() -> None:
     speed = fit_engine(steps(0.05))
     # 5% noise, and what extrapolating to an unseen context adds.
