@@ -7,11 +7,13 @@ and session, on its own core.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 # Between the last connection and the first tick.
 LEAD_S = 0.2
@@ -38,6 +40,7 @@ def main() -> None:
     n_streams, n_tokens, rate_per_s, core = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     if hasattr(os, "sched_setaffinity") and core >= 0:
         os.sched_setaffinity(0, {core})
+    ask_for_priority()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     streams = [accept(listener) for _ in range(n_streams)]
@@ -59,6 +62,16 @@ def main() -> None:
         connection.send(end(n_tokens))
         connection.close()
     print(json.dumps({"late_s": late_s, "sent_s": sent_s}), flush=True)
+
+
+def ask_for_priority() -> None:
+    """Before all others on its core, where that is permitted: a server that waits for its turn doesn't tick exactly.
+
+    On Linux sessions share a core first (autogroup), so the session has to be asked for too."""
+    with contextlib.suppress(OSError):
+        os.nice(-20)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("-20", "ascii")
 
 
 def accept(listener: socket.socket) -> tuple[int, socket.socket]:
