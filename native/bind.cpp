@@ -19,6 +19,7 @@
 #include "cpu.hpp"
 #include "decoder.hpp"
 #include "dispatch.hpp"
+#include "rounding.hpp"
 
 namespace nb = nanobind;
 using namespace solvent;
@@ -461,12 +462,13 @@ NB_MODULE(_native, m) {
         .def("rounded",
              [](const BoundMatrix& b, int bits, int n_threads) {
                  const Format format = rounded_format(*b.matrix, bits);
-                 std::unique_ptr<Matrix> made;
+                 Rounded made;
                  {
                      nb::gil_scoped_release release;
-                     made = round_matrix(b.matrix->file, format, n_threads).matrix;
+                     made = round_matrix(b.matrix->file, format, n_threads);
                  }
-                 return BoundMatrix{std::move(made), b.bytes};
+                 for (const float length : made.length) need(length < kUnbounded, "a row that holds no finite numbers, or too large ones to round");
+                 return BoundMatrix{std::move(made.matrix), b.bytes};
              },
              nb::arg("bits"), nb::arg("n_threads") = 1)
         .def("multiply", &multiply, nb::arg("x"), nb::arg("kernels"), nb::arg("n_together") = 1, nb::arg("n_passes") = 1)

@@ -10,8 +10,6 @@ namespace solvent {
 
 namespace {
 
-constexpr float kUnbounded = 1e30f;
-
 float as_half(float v) { return half_to_float(float_to_half(v)); }
 float inverse(float v) { return v != 0.0f ? 1.0f / v : 0.0f; }
 

@@ -7,6 +7,8 @@
 
 namespace solvent {
 
+constexpr float kUnbounded = 1e30f;  // length of a row that no codes stand for
+
 struct RowLengths {
     float left_out;  // √Σ(weight − code's)²
     float own;       // √Σ weight²

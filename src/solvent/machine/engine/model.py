@@ -105,7 +105,7 @@ class Model:
         self.matrices = {name: part for name, part in parts.items() if not isinstance(part, np.ndarray)}
         self.head_matrix = self.matrices[head_name]
         if self.head in BITS:
-            self.head_matrix = parts["output.weight"] = self.head_matrix.rounded(BITS[self.head], self.threads)
+            self.head_matrix = parts["output.weight"] = self._rounded(head_name)
         for layer in range(config.n_layers):
             prefix = f"blk.{layer}."
             self.native.set_layer(
@@ -192,6 +192,12 @@ class Model:
                 f"at most {sequence.context}",
                 "shorten the text or ask for a longer context",
             )
+
+    def _rounded(self, name: str) -> _native.Matrix:
+        try:
+            return self.matrices[name].rounded(BITS[self.head], self.threads)
+        except ValueError as error:
+            raise ModelFileError(name, str(error), "weights that can be rounded", "take another head") from None
 
     def _check_head(self) -> None:
         """Before all logits are first asked for, which packs the head."""

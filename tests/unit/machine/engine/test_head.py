@@ -13,14 +13,15 @@ from types import FrameType
 import engine_models
 import numpy as np
 import pytest
+from kernel_products import random_matrix, random_x
 
-from solvent.errors import EngineError
+from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine import memory, models
 from solvent.machine.engine.head import HEADS, Head, head_tensor, head_used
 from solvent.machine.engine.model import Model
 from solvent.machine.engine.model_file import ModelFile
-from solvent.machine.engine.quants import TYPES
+from solvent.machine.engine.quants import TYPES, dequantise
 from solvent.machine.engine.sample import Sampling, draws, sample
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
@@ -172,6 +173,28 @@ def test_a_row_too_large_for_the_screens_scales_is_found() -> None:
     assert abs(row[1234]) > 100
     token = one.greedy(one.new_sequence(), 3)
     assert token == int(np.argmax(row))
+
+
+@pytest.mark.parametrize("head", ["8-bit", "6-bit"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_weights_that_cannot_be_rounded_are_an_error_and_not_zero(value: float, head: Head) -> None:
+    with pytest.raises(ModelFileError, match=r"token_embd\.weight: a row that holds no finite numbers"):
+        model(with_weight(value), head)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_any_type_can_be_rounded(kind: str) -> None:
+    """Errors are below those of a block whose largest weight is five times its size: 5 · 2^(1 − bits) / √12,
+    and a fifth of that more for scales of int8 and for activations."""
+    n_columns = 2 * max(TYPES[kind][0], 32)
+    tensor, x = random_matrix(kind, 36, n_columns), random_x(3, n_columns)
+    exact = x @ dequantise(tensor).astype(np.float64).T
+    whole = native.extension().Matrix(tensor.type, *tensor.shape, tensor.data, tensor.scale, lazy=True)
+    for bits in (6, 8):
+        rounded = whole.rounded(bits)
+        found = [rounded.multiply(x, kernel, n) for kernel in native.kernels() for n in (1, 3)]
+        assert all(np.array_equal(found[0], other) for other in found)
+        assert relative_error(found[0], exact) < 1.2 * 5 * 2.0 ** (1 - bits) / np.sqrt(12)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signal")
