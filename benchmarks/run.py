@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,12 @@ def main() -> None:
         every = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
         for result in every:
             refuse_other_machine(every[0]["machine"], result["machine"])
-        kinds = {result["schema"] for result in every}
-        text = speed_page(options.publish.capitalize(), every) if kinds == {SPEED_SCHEMA} else page(every)
-        if kinds == {TICKS_SCHEMA}:
-            text = ticks_page(options.publish.capitalize().replace("-", " "), every)
+        (kind, *others) = {result["schema"] for result in every}
+        if others:
+            raise SystemExit(f"bench: {folder} holds results of several kinds, which don't make one page")
+        title = options.publish.capitalize().replace("-", " ")
+        pages = {SPEED_SCHEMA: partial(speed_page, title), TICKS_SCHEMA: partial(ticks_page, title)}
+        text = pages.get(kind, page)(every)
         folder.with_suffix(".md").write_text(text, "utf-8")
 
 
