@@ -142,8 +142,9 @@ int fuzz_product(const std::vector<const Kernels*>& all) {
     // The head's two passes.
     const bool is_q8 = std::strcmp(name.name, "q8_0") == 0;
     if (n_cols % 32 == 0 && (is_q8 || type->is_float())) {
-        std::vector<float> residual, length;
-        const auto screen = make_screen(file, 1 + below(2), residual, length);
+        constexpr Format kCodes[] = {Format::q4_0, Format::q6_k, Format::q8_0};
+        const Rounded codes = round_matrix(file, kCodes[below(3)], 1 + below(2));
+        need(codes.length.size() == static_cast<size_t>(n_rows), "rounding");
         ActivationStore store;
         store.reserve(1, static_cast<size_t>(n_cols));
         const int r = below(n_rows);
