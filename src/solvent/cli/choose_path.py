@@ -36,6 +36,7 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
     from solvent.choose.path.measured import steps_from_measurements
     from solvent.choose.path.offers import steps_from_choice
     from solvent.choose.path.run import path_document
+    from solvent.measure.side_by_side import side_by_side
 
     figures = choice["figures"]
     written = figures.get("demand.output_tok", {}).get("value")
@@ -47,6 +48,8 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
         stated = read_steps(file) if file is not None else None
         documents = [_measurement(path) for path in files.measured]
         found = steps_from_measurements(documents, statement, stated.steps if stated else ())
+        if documents:
+            whole["measured"] = side_by_side(documents)
         whole["path"] = path_document(statement, stated, (*steps_from_choice(choice, statement), *found))
     return whole
 
@@ -80,11 +83,18 @@ def print_path(whole: Mapping[str, Any]) -> None:
         typer.echo("\n" + "\n".join(path_lines(whole["path"], width)))
 
 
+def attached(statement: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The statement with the choice, and with what `with_path` added to it."""
+    from solvent.report.attach import attach
+
+    added = [whole[key] for key in ("measured", "break_even", "path") if key in whole]
+    choice = {key: part for key, part in whole.items() if key not in ("measured", "break_even", "path")}
+    return attach(statement, choice, *added)
+
+
 def write_with(statement: Mapping[str, Any], whole: Mapping[str, Any], path: Path) -> None:
     """The audit's report with the choice, the break-even and the path in it."""
-    from solvent.report.attach import attach
     from solvent.report.write import write_report
 
-    choice = {key: part for key, part in whole.items() if key not in ("break_even", "path")}
-    write_report(attach(statement, choice, whole["break_even"], whole["path"]), path)
+    write_report(attached(statement, whole), path)
     typer.echo(f"solvent: wrote {path}", err=True)

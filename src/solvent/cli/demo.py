@@ -1,4 +1,4 @@
-"""`solvent demo`: two real logs audited, a headline checked, a real model run. Parses, calls, prints."""
+"""`solvent demo`: the whole loop, audit, measure, choose, stress, in one report. Parses, calls, prints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,6 @@ import typer
 from solvent.errors import ReportError
 
 LOGS = (("clients-day", "requests.parquet"), ("azure-code", "requests.csv"))
-MODEL, PROMPT = "smollm2", "The capital of France is"
 CLAIMS = ("claims", "video-product.toml")
 # The lineage that the demo points to: the customer on whom the first product loses most.
 EXPLAINED = "customers/client-035/cost_usd"
@@ -22,32 +22,59 @@ EXPLAINED = "customers/client-035/cost_usd"
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the reports.")] = Path("demo"),
+    measure: Annotated[bool, typer.Option(help="Measure models on this machine.")] = True,
 ) -> None:
-    """Audit two real logs under example products and check a headline, ending in a report."""
+    """Audit real logs, measure real models, choose, stress; ends in a report with the path to viability."""
+    from solvent.cli.demo_loop import choose_and_stress
+    from solvent.cli.demo_measure import Measured, measure_all
+    from solvent.cli.demo_print import choice_lines, headline, measured_lines_of, print_audits, stress_lines
     from solvent.cli.progress import progress
-    from solvent.report.terminal import console_for, print_statement
+    from solvent.report.path_text import path_lines
     from solvent.report.write import write_report
 
-    started = time.monotonic()
-    folder = examples_folder()
+    started, folder, program = time.monotonic(), examples_folder(), _program()
     _make(out)
-    statements: dict[str, dict[str, Any]] = {}
+    name, example = LOGS[0][0], folder / LOGS[0][0]
+    report, claims = out / f"{name}.html", folder.joinpath(*CLAIMS)
     with progress() as tell:
-        for name, log in LOGS:
-            statements[name] = _audit(folder / name, log, tell)
-            tell("drawing the report", None)
-            for suffix in (".html", ".json"):
-                write_report(statements[name], out / f"{name}{suffix}")
-    first, second = (statements[name] for name, _ in LOGS)
-    print_statement(first, console_for(sys.stdout))
-    claims, program = folder.joinpath(*CLAIMS), _program()
-    typer.echo("\nA second product, on a log that holds only times and token counts:")
-    typer.echo(f"  {second['product']['name']}: {second['verdict']['title']}. {second['verdict']['line']}")
-    typer.echo(f"\nA headline checked (all of it: {program} claims {_near(claims)}):")
-    typer.echo(f"  {_headline(claims)}")
-    _run_model(program)
-    typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(out / (LOGS[0][0] + '.html'))}")
-    typer.echo(f"Where a number comes from: {program} explain {_near(out / (LOGS[0][0] + '.json'))} {EXPLAINED}")
+        first, second = (_audit(folder / one, log, tell) for one, log in LOGS)
+        write_report(second, out / f"{LOGS[1][0]}.html")
+        write_report(second, out / f"{LOGS[1][0]}.json")
+        write_report(first, out / f"{name}.json")
+    log = _near(example / LOGS[0][1])
+    given = {key: f" --{key} {_near(example / file)}" for key, file in
+             (("project", "solvent.toml"), ("offers", "choices.toml"), ("steps", "steps.toml"))}  # fmt: skip
+    _step(1, "Audit", f"{program} audit {log}{given['project']}")
+    print_audits(first, second)
+    typer.echo(f"\nA headline checked (all of it: {program} claims {_near(claims)}):\n  {headline(claims)}")
+    _step(2, "Measure", "")
+    with progress() as tell:
+        measured = measure_all(folder, out, tell) if measure else Measured(faults=["not asked for"])
+    _print(measured_lines_of(measured, program))
+    with progress() as tell:
+        loop = choose_and_stress(first, example, measured, tell)
+        for suffix in (".html", ".json"):
+            write_report(loop.whole, report.with_suffix(suffix))
+    source = _near(report.with_suffix(".json"))
+    with_files = "".join(f" --measured {_near(file)}" for file in measured.files)
+    chosen = f"{program} choose --statement {source}{given['project']}{given['offers']}{given['steps']}{with_files}"
+    _step(3, "Choose", chosen)
+    _print(choice_lines(loop.choice))
+    _step(4, "Stress", f"{program} stress {source}{given['offers']} --signals march-2026")
+    _print(stress_lines(loop.stress))
+    _step(5, "The path to viability", f"the command of step 3 prints it, --report {_near(report)} draws it")
+    _print(path_lines(loop.choice["path"]))
+    typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(report)}")
+    typer.echo(f"Where a number comes from: {program} explain {source} {EXPLAINED}")
+
+
+def _step(number: int, title: str, typed: str) -> None:
+    typer.echo(f"\n{number}. {title}" + (f"\n   {typed}" if typed else "") + "\n")
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(f"  {line}".rstrip())
 
 
 def examples_folder() -> Path:
@@ -91,32 +118,3 @@ def _audit(folder: Path, log: str, tell: Any) -> dict[str, Any]:
     from solvent.money.project import load
 
     return run_audit([folder / log], load(folder / "solvent.toml"), AuditOptions(), tell)
-
-
-def _run_model(program: str) -> None:
-    """The real model on this machine: a few words and its card; where it isn't installed, how to install it."""
-    from solvent.errors import SolventError
-    from solvent.machine.engine.card import card
-    from solvent.machine.engine.load import load as load_model
-    from solvent.report.card_text import card_lines
-
-    typer.echo(f"\nA model on this machine ({program} run {MODEL} --card):")
-    try:
-        loaded = load_model(MODEL)
-        reply = loaded.generate(PROMPT, max_tokens=1)
-        found = card(loaded.model, loaded.name)
-    except SolventError as error:
-        typer.echo(f"  not run: {error}")
-        return
-    typer.echo(f"  {PROMPT}{reply.text.rstrip()}\n")
-    for line in card_lines(found):
-        typer.echo(f"  {line}".rstrip())
-
-
-def _headline(path: Path) -> str:
-    from solvent.money.claims.check import check
-    from solvent.money.claims.document import document
-    from solvent.money.claims.file import load
-    from solvent.report.claims_text import verdict
-
-    return verdict(document(check(load(path))))

@@ -10,6 +10,9 @@ from typing import Any
 
 from solvent.errors import MeasureError
 
+# A token's bytes in a cache are a mean: scales and centres belong to many tokens.
+PER_TOK = 4096
+
 
 @dataclass(slots=True)
 class Wired:
@@ -73,10 +76,13 @@ def _command(path: Path) -> Wired:
 def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.cli.engine_target import EngineTarget
     from solvent.machine.engine.load import load
+    from solvent.machine.engine.memory import cache_bytes
+    from solvent.machine.turboquant.cache_format import parse
 
     loaded = load(name, threads=options["threads"], head=options["head"])
     target = EngineTarget(loaded, places, options["kv"] or "f16")
-    about = {**target.document(), "head": options["head"]}
+    per_tok = cache_bytes(loaded.model.config, PER_TOK, parse(options["kv"] or "f16")) / PER_TOK
+    about = {**target.document(), "head": options["head"], "cache_bytes_per_tok": per_tok}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 

@@ -26,6 +26,9 @@ def command(
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="DATE", help="Headlines after this day are news.")] = None,
     offers: Annotated[Path | None, typer.Option(help="Offers to make new plans of, as for solvent choose.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the audit's report with the stress in it.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="Write the result too.")] = None,
     check: Annotated[bool, typer.Option(help="Exit 1 unless the policy holds under every scenario alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -48,6 +51,12 @@ def command(
         replanner = replanner_of(offers, statement, file.power, date.today())
     options = Options(names, together and len(names) != 1, headlines, day, replanner)
     result = document(statement, file, options)
+    if report is not None:
+        from solvent.report.attach import attach
+        from solvent.report.write import write_report
+
+        write_report(attach(statement, result), report)
+        typer.echo(f"solvent: wrote {report}", err=True)
     if out is not None:
         from solvent.report.write import write_whole
 

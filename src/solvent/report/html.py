@@ -26,10 +26,12 @@ from solvent.report.accounts import (
     undated_line,
 )
 from solvent.report.break_even_html import break_even_section
+from solvent.report.choose_html import choice_section
 from solvent.report.embedded import fit
 from solvent.report.gauge import gauge
 from solvent.report.html_parts import Page, badge, facts, figure_link, figure_value, table
 from solvent.report.markup import Markup, h, join
+from solvent.report.measured_html import measured_section
 from solvent.report.numerals import human, interval, level
 from solvent.report.path_html import path_link, path_section
 from solvent.report.read import DATA_ID
@@ -80,8 +82,8 @@ def _body(view: Page) -> Markup:
     )  # fmt: skip
     parts = [_verdict(view), _headline(view), _waterfall(view)]
     parts += [_section(view, section) for section in sections(statement)]
-    parts += [_accounting(view), _assumptions(view), break_even_section(view), stress_section(view)]
-    parts += [path_section(view), _appendix(view)]
+    parts += [_accounting(view), _assumptions(view), measured_section(view), choice_section(view)]
+    parts += [break_even_section(view), stress_section(view), path_section(view), _appendix(view)]
     made = f"solvent {statement.get('version', '')}, made {moment(statement.get('made_at'))} UTC."
     foot = h("footer", None, f"{made} Select any number to see where it comes from.")
     return join((top, h("main", None, *parts), foot))

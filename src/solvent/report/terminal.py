@@ -35,8 +35,7 @@ _KEEP = ("margin_usd", "cost_usd", "revenue_usd", "used_cost_usd", "other_cost_u
 
 def print_statement(statement: Mapping[str, Any], console: Console) -> None:
     """Prints the report: verdict, headline, sections, accounting, assumptions, notes."""
-    _verdict(statement, console)
-    _figures(statement, statement["headline"], console)
+    print_verdict(statement, console)
     # The table that was asked for comes first.
     asked = str(statement.get("by", "customer")) + "s"
     for section in sorted(sections(statement), key=lambda section: asked not in section.names):
@@ -51,6 +50,12 @@ def print_statement(statement: Mapping[str, Any], console: Console) -> None:
             rows = [break_even_row(statement, entry) for entry in statement["break_even"]]
             _grid([("", "left"), ("now", "right"), ("breaks even at", "right")], rows, console)
     _end(statement, console)
+
+
+def print_verdict(statement: Mapping[str, Any], console: Console) -> None:
+    """Prints what a report begins with: the verdict and the headline's figures."""
+    _verdict(statement, console)
+    _figures(statement, statement["headline"], console)
 
 
 def _verdict(statement: Mapping[str, Any], console: Console) -> None:
