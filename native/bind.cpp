@@ -141,7 +141,8 @@ CodeBook book_from(nb::dict d) {
     CodeBook book{};
     book.bits = nb::cast<int>(d["bits"]);
     book.trellis = nb::cast<bool>(d["trellis"]);
-    book.least_squares = nb::cast<bool>(d["least_squares"]);
+    book.gain = nb::cast<float>(d["gain"]);
+    need(std::isfinite(book.gain) && book.gain > 0.0f, "a book's gain is above 0");
     const auto values = nb::cast<Floats>(d["values"]);
     need((book.bits >= 1 && book.bits <= kWindow) || book.bits == 8, "codes have 1 to 6 bits, or 8");
     need(!book.trellis || (book.bits >= 2 && book.bits < kWindow), "a trellis has 2 to 5 bits");
@@ -164,7 +165,6 @@ CodeBook book_from(nb::dict d) {
     }
     for (int i = 0; i < 16; ++i) {
         const bool there = book.bits <= 4 && i < 1 << book.bits, next = there && i + 1 < 1 << book.bits;
-        book.level[i] = there ? book.value[i << shift] : 0.0f;
         book.border[i] = next ? 0.5f * (book.value[i << shift] + book.value[(i + 1) << shift]) : std::numeric_limits<float>::infinity();
     }
     return book;

@@ -102,7 +102,7 @@ void unpack_value(const uint8_t* block, int n, int bits, int t, uint8_t* codes) 
 
 void values_of(const CodeBook& book, const uint8_t* codes, int n, float* values) {
     if (book.bits == 8) {
-        for (int i = 0; i < n; ++i) values[i] = static_cast<float>(codes[i] - 128) * book.unit;
+        for (int i = 0; i < n; ++i) values[i] = static_cast<float>(codes[i] - 128) * book.unit * book.gain;
         return;
     }
     unsigned window = 0;
@@ -110,7 +110,7 @@ void values_of(const CodeBook& book, const uint8_t* codes, int n, float* values)
     for (int i = n - kWindow; i < n; ++i) window = next(i);
     for (int i = 0; i < n; ++i) {
         window = next(i);
-        values[i] = book.value[window];
+        values[i] = book.value[window] * book.gain;
     }
 }
 
@@ -120,12 +120,16 @@ float scale_of(uint8_t code, int exponent) {
     return code == 0 ? 0.0f : std::exp2(static_cast<float>(exponent) + static_cast<float>(code - 255) / 16.0f);
 }
 
-void store_scale(float scale, uint8_t* codes, int first, int t, int8_t* exponent) {
+int scale_steps(float scale) { return scale > 0.0f ? static_cast<int>(std::nearbyint(16.0f * std::log2(scale))) : kNoScale; }
+
+float scale_from_steps(int steps) { return steps == kNoScale ? 0.0f : std::exp2(static_cast<float>(steps) / 16.0f); }
+
+void store_scale(int steps, uint8_t* codes, int first, int t, int8_t* exponent) {
     codes[t] = 0;
-    if (!(scale > 0.0f)) return;
-    const float octaves = std::log2(scale);
-    if (*exponent == kNoExponent) *exponent = static_cast<int8_t>(std::fmin(std::fmax(std::ceil(octaves) + 2.0f, -100.0f), 100.0f));
-    int code = 255 + static_cast<int>(std::nearbyint(16.0f * std::fmin(octaves - static_cast<float>(*exponent), 200.0f)));
+    if (steps == kNoScale) return;
+    const int octaves = (steps + 15 + 16 * 1000) / 16 - 1000;  // rounded up
+    if (*exponent == kNoExponent) *exponent = static_cast<int8_t>(octaves + 2 < -100 ? -100 : octaves + 2 > 100 ? 100 : octaves + 2);
+    int code = 255 + steps - 16 * *exponent;
     if (code > 255) {
         const int grown = (code - 255 + 15) / 16;
         *exponent = static_cast<int8_t>(*exponent + grown > 120 ? 120 : *exponent + grown);

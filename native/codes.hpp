@@ -23,8 +23,12 @@ constexpr int kNoExponent = -128;
 float scale_of(uint8_t code, int exponent);
 // 2^(exponent − 255/16)
 float scale_base(int exponent);
+// A scale in sixteenths of octaves, the nearest; kNoScale where it is 0.
+constexpr int kNoScale = -100000;
+int scale_steps(float scale);
+float scale_from_steps(int steps);
 // The code of token t's scale. Where it is more than the exponent allows, the exponent grows and the codes of the tile's
-// earlier tokens, from `first` on, shrink. first_exponent: where the sequence has none yet.
-void store_scale(float scale, uint8_t* codes, int first, int t, int8_t* exponent);
+// earlier tokens, from `first` on, shrink. An exponent that isn't yet leaves room for two octaves more.
+void store_scale(int steps, uint8_t* codes, int first, int t, int8_t* exponent);
 
 }  // namespace solvent

@@ -108,7 +108,7 @@ void Sequence::store(const Kernels& kernels, int layer, int head, const Stored* 
     Encoding encodings[2];
     const Stored* coded[2];
     uint8_t codes[2][kLongestHead];
-    int n_coded = 0;
+    int n_coded = 0, steps[2];
     for (int i = 0; i < n_vectors; ++i) {
         const Stored& one = vectors[i];
         const CodeBook* book = one.value ? format_->value_book(layer) : format_->key_book(layer);
@@ -118,11 +118,15 @@ void Sequence::store(const Kernels& kernels, int layer, int head, const Stored* 
         }
         float* turned = scratch + n_coded * n;
         prepare(kernels, layer, head, one, turned);
-        encodings[n_coded] = {book, turned, codes[n_coded], {}};
+        const float square = kernels.square_sum(turned, n);
+        if (!std::isfinite(square)) not_finite_->store(true, std::memory_order_relaxed);
+        steps[n_coded] = std::isfinite(square) ? scale_steps(std::sqrt(square / static_cast<float>(n))) : kNoScale;
+        const float scale = scale_from_steps(steps[n_coded]);
+        encodings[n_coded] = {book, turned, scale > 0.0f ? 1.0f / scale : 0.0f, codes[n_coded]};
         coded[n_coded++] = &one;
     }
     if (n_coded) kernels.encode(encodings, n_coded, n);
-    for (int i = 0; i < n_coded; ++i) keep(encodings[i], place(layer, head, coded[i]->t / kKeyChunk), *coded[i]);
+    for (int i = 0; i < n_coded; ++i) keep(encodings[i], steps[i], place(layer, head, coded[i]->t / kKeyChunk), *coded[i]);
 }
 
 void Sequence::store_half(const Kernels& kernels, const Place& p, const Stored& one) {
@@ -172,17 +176,14 @@ void Sequence::set_centre(int layer, int head, int t, const float* turned, uint1
     for (int j = 0; j < n; ++j) centre[j] = float_to_half(half_to_float(old[j]) + sum[j] / static_cast<float>(t - begin));
 }
 
-void Sequence::keep(const Encoding& e, const Place& p, const Stored& one) {
+void Sequence::keep(const Encoding& e, int steps, const Place& p, const Stored& one) {
     const int n = shape_.head_size, t = one.t % kKeyChunk, tile = t / kTileKeys;
-    if (!std::isfinite(e.found[2])) not_finite_->store(true, std::memory_order_relaxed);
     uint8_t* block = p.head + (one.value ? p.plan->v : 0) + static_cast<size_t>(t / 16) * (one.value ? p.plan->value_block : p.plan->key_block);
     (one.value ? pack_value : pack_key)(e.codes, n, e.book->bits, t % 16, block);
-    const float rms = std::sqrt(e.found[2] / static_cast<float>(n));
-    const float scale = e.book->least_squares ? rms * e.found[0] / e.found[1] : static_cast<float>(n) * rms / e.found[0];
     int8_t* exponents = p.exponents + (one.value ? 2 : 0);
     if (t % kTileKeys == 0) exponents[tile] = kNoExponent;
     uint8_t* scales = p.head + (one.value ? p.plan->v + p.plan->value_block * kBlocks : p.plan->k_scales);
-    store_scale(std::isfinite(scale) ? scale : 0.0f, scales, tile * kTileKeys, t, &exponents[tile]);
+    store_scale(steps, scales, tile * kTileKeys, t, &exponents[tile]);
 }
 
 void prepare_query(const Kernels& kernels, const CacheFormat& format, int layer, int n, float* q, int8_t* codes, float* unit, int32_t* sum) {

@@ -91,7 +91,7 @@ class Sequence {
     // Turned, and less its centre.
     void prepare(const Kernels& kernels, int layer, int head, const Stored& one, float* out);
     void set_centre(int layer, int head, int t, const float* turned, uint16_t* centre);
-    void keep(const Encoding& encoding, const Place& place, const Stored& one);
+    void keep(const Encoding& encoding, int scale_steps, const Place& place, const Stored& one);
 
     CacheShape shape_;
     std::shared_ptr<const CacheFormat> format_;

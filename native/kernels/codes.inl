@@ -79,7 +79,7 @@ void score_codes(const CacheView& c, const Attending& a, int row, int n) {
     F scale[R];
     for (int r = 0; r < R; ++r) {
         q[r] = a.q_codes + static_cast<size_t>(row + r) * a.q_stride;
-        scale[r] = f_set1(a.q_unit[row + r] * c.key_book->unit);
+        scale[r] = f_set1(a.q_unit[row + r] * c.key_book->unit * c.key_book->gain);
     }
     for (int t = 0; t < n; t += 16) {
         const uint8_t* block = c.k + static_cast<size_t>(t / 16) * block_bytes;
@@ -189,7 +189,7 @@ void sum_codes(const CacheView& c, Attending& a, int row, int n_keys) {
         int32_t sum[R];
         F factor[R];
         for (int r = 0; r < R; ++r)
-            factor[r] = f_set1(weigh(c, a.scores + (row + r) * kKeyChunk + t, t, weights[r], &sum[r]) * (1.0f / 127.0f) * c.value_book->unit);
+            factor[r] = f_set1(weigh(c, a.scores + (row + r) * kKeyChunk + t, t, weights[r], &sum[r]) * (1.0f / 127.0f) * c.value_book->unit * c.value_book->gain);
         for (int part = 0; part < parts; ++part) {
             I acc[R][4];
             for (int r = 0; r < R; ++r)

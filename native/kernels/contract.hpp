@@ -68,19 +68,19 @@ struct CodeBook {
     alignas(64) uint8_t table[64];  // by window: 128 + value/unit
     float value[64];                // by window: what the bytes stand for, of unit variance
     uint8_t nearest[256];           // by round(x/unit) + 128: the own bits of the nearest value; scalar books of 5 and 6 bits
-    float level[16], border[16];    // scalar books of up to 4 bits: the values, and half-way to the next; infinity behind
+    float border[16];               // scalar books of up to 4 bits: half-way from a value to the next; infinity behind
     float unit;                     // of the bytes
     int32_t bits;                   // 1 to 6, or 8: the byte is the code
     int32_t trellis;                // older bits matter
-    int32_t least_squares;          // scales minimise the error; else they make products unbiased
+    float gain;                     // of a decoded vector: what makes products unbiased on the whole, or 1
 };
 
-// A vector x that becomes codes: own bits of each element of u = x/√(|x|²/n).
+// A vector x that becomes codes: own bits of each element of x · inverse.
 struct Encoding {
     const CodeBook* book;
     const float* x;
+    float inverse;  // 1/scale as it is kept, so that codes make up for its rounding; 0: zeros
     uint8_t* codes;
-    float found[3];  // ⟨u, value⟩, ⟨value, value⟩ of what the codes stand for, and |x|²
 };
 
 // One chunk of keys and values of one head of one layer. f16: k in blocks of 16 tokens [16][D][16], v in rows
@@ -155,7 +155,8 @@ struct Kernels {
     void (*turn_back)(const float* x, const float* signs, int n, float* y);
     void (*subtract_halves)(float* x, const uint16_t* y, int n);
     // One vector or two of n elements; two of trellis books are encoded side by side.
-    void (*encode)(Encoding* encodings, int n_encodings, int n);
+    void (*encode)(const Encoding* encodings, int n_encodings, int n);
+    float (*square_sum)(const float* x, int n);
     // q_codes of one row: int8 in the order that keys have.
     void (*quantise_query)(const float* q, int n, int8_t* codes, float* unit, int32_t* sum);
     int (*argmax)(const float* x, int n);

@@ -82,67 +82,33 @@ void subtract_halves(float* x, const uint16_t* y, int n) {
     for (int i = 0; i < n; i += 16) f_store(x + i, f_sub(f_load(x + i), f_load_half(y + i)));
 }
 
-// Sums over what was chosen, in one order for every instruction set.
-struct Products {
-    F both = f_set1(0.0f), own = f_set1(0.0f);
-    void add(F value, F x) {
-        both = f_fma(value, x, both);
-        own = f_fma(value, value, own);
-    }
-    void write(float* found) const {
-        found[0] = f_sum(both);
-        found[1] = f_sum(own);
-    }
-};
-
-inline void add_windows(const CodeBook& book, const float* x, const uint8_t* windows, int n, float* found) {
-    Products sums;
-    for (int i = 0; i < n; i += 16) {
-        float value[16];
-        for (int j = 0; j < 16; ++j) value[j] = book.value[windows[i + j]];
-        sums.add(f_load(value), f_load(x + i));
-    }
-    sums.write(found);
-}
-
 // Up to 16 levels: the borders below an element are counted by halving.
-inline void encode_few(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
-    const F level = f_load(book.level), border = f_load(book.border);
-    Products sums;
+inline void encode_few(const CodeBook& book, const float* x, int n, uint8_t* codes) {
+    const F border = f_load(book.border);
     for (int i = 0; i < n; i += 16) {
         const F v = f_load(x + i);
         I code = i_zero();
         for (int step = 8; step; step /= 2) code = i_add_where(v, f_pick(border, i_add(code, i_set1(step - 1))), code, i_set1(step));
         i_store_bytes(reinterpret_cast<int8_t*>(codes + i), code);
-        sums.add(f_pick(level, code), v);
     }
-    sums.write(found);
 }
 
 // Rounded to the bytes' unit, then looked up.
-inline void encode_many(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
+inline void encode_many(const CodeBook& book, const float* x, int n, uint8_t* codes) {
     const F inverse = f_set1(1.0f / book.unit);
-    uint8_t windows[kLongestHead];
     for (int i = 0; i < n; i += 16) {
         int8_t steps[16];
         i_store_bytes(steps, to_codes(f_mul(f_load(x + i), inverse)));
-        for (int j = 0; j < 16; ++j) {
-            codes[i + j] = book.nearest[static_cast<uint8_t>(steps[j] + 128)];
-            windows[i + j] = static_cast<uint8_t>(codes[i + j] << (kWindow - book.bits));
-        }
+        for (int j = 0; j < 16; ++j) codes[i + j] = book.nearest[static_cast<uint8_t>(steps[j] + 128)];
     }
-    add_windows(book, x, windows, n, found);
 }
 
-inline void encode_bytes(const CodeBook& book, const float* x, int n, uint8_t* codes, float* found) {
-    const F inverse = f_set1(1.0f / book.unit), unit = f_set1(book.unit);
-    Products sums;
+inline void encode_bytes(const CodeBook& book, const float* x, int n, uint8_t* codes) {
+    const F inverse = f_set1(1.0f / book.unit);
     for (int i = 0; i < n; i += 16) {
         const I step = to_codes(f_mul(f_load(x + i), inverse));
         i_store_bytes(reinterpret_cast<int8_t*>(codes + i), i_add(step, i_set1(128)));
-        sums.add(f_mul(f_from_i(step), unit), f_load(x + i));
     }
-    sums.write(found);
 }
 
 // Steps along a trellis: the cost of each window from the state that its older bits are, the least of each next state,
@@ -193,7 +159,7 @@ struct Trellis {
 // The best paths that end in the state that they start from. Where one should start is told by the path around the
 // vector's end that is best without that bond.
 template <int N>
-inline void encode_trellis(Encoding* encodings, const float (*x)[kLongestHead], int n) {
+inline void encode_trellis(const Encoding* encodings, const float (*x)[kLongestHead], int n) {
     const Trellis trellis[2] = {Trellis(*encodings[0].book), Trellis(*encodings[N - 1].book)};
     constexpr int kAround = 8;
     uint8_t from[N][kLongestHead][16];
@@ -214,36 +180,31 @@ inline void encode_trellis(Encoding* encodings, const float (*x)[kLongestHead], 
     }
     for (int i = 0; i < n; ++i)
         for (int e = 0; e < N; ++e) metric[e] = trellis[e].step(metric[e], x[e][i], from[e][i]);
-    for (int e = 0; e < N; ++e) {
-        uint8_t windows[kLongestHead];
+    for (int e = 0; e < N; ++e)
         for (int i = n - 1; i >= 0; --i) {
-            windows[i] = from[e][i][state[e]];
-            state[e] = windows[i] & (trellis[e].states - 1);
-            encodings[e].codes[i] = static_cast<uint8_t>(windows[i] >> (kWindow - trellis[e].bits));
+            const uint8_t window = from[e][i][state[e]];
+            state[e] = window & (trellis[e].states - 1);
+            encodings[e].codes[i] = static_cast<uint8_t>(window >> (kWindow - trellis[e].bits));
         }
-        add_windows(*encodings[e].book, x[e], windows, n, encodings[e].found);
-    }
 }
 
-// u = x/√(|x|²/n). What isn't finite is told by the square, and coded as zeros.
-inline float normalise(const float* x, int n, float* u) {
+float square_sum(const float* x, int n) {
     F squares = f_set1(0.0f);
     for (int i = 0; i < n; i += 16) squares = f_fma(f_load(x + i), f_load(x + i), squares);
-    const float square = f_sum(squares);
-    const bool usable = square > 0.0f && square < __builtin_inff();
-    const F inverse = f_set1(usable ? 1.0f / __builtin_sqrtf(square / static_cast<float>(n)) : 0.0f);
-    for (int i = 0; i < n; i += 16) f_store(u + i, usable ? f_mul(f_load(x + i), inverse) : f_set1(0.0f));
-    return square;
+    return f_sum(squares);
 }
 
-void encode(Encoding* encodings, int n_encodings, int n) {
+void encode(const Encoding* encodings, int n_encodings, int n) {
     float u[2][kLongestHead];
-    for (int e = 0; e < n_encodings; ++e) encodings[e].found[2] = normalise(encodings[e].x, n, u[e]);
+    for (int e = 0; e < n_encodings; ++e) {
+        const F inverse = f_set1(encodings[e].inverse);
+        for (int i = 0; i < n; i += 16) f_store(u[e] + i, encodings[e].inverse > 0.0f ? f_mul(f_load(encodings[e].x + i), inverse) : f_set1(0.0f));
+    }
     if (n_encodings == 2 && encodings[0].book->trellis && encodings[1].book->trellis) return encode_trellis<2>(encodings, u, n);
     for (int e = 0; e < n_encodings; ++e) {
         const CodeBook& book = *encodings[e].book;
         if (book.trellis) encode_trellis<1>(encodings + e, u + e, n);
-        else (book.bits == 8 ? encode_bytes : book.bits > 4 ? encode_many : encode_few)(book, u[e], n, encodings[e].codes, encodings[e].found);
+        else (book.bits == 8 ? encode_bytes : book.bits > 4 ? encode_many : encode_few)(book, u[e], n, encodings[e].codes);
     }
 }
 

@@ -89,6 +89,7 @@ std::shared_ptr<const CacheFormat> format_for(const DecoderConfig& c) {
         book.bits = bits;
         book.trellis = bits > 1 && bits < 6 && below(2);
         book.unit = 3.0f / 127.0f;
+        book.gain = 1.0f;
         for (int i = 0; i < 64; ++i) {
             book.table[i] = static_cast<uint8_t>(128 + (i * 2 - 63) * 2);
             book.value[i] = static_cast<float>(book.table[i] - 128) * book.unit;

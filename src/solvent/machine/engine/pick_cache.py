@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from solvent.errors import EngineError
 from solvent.machine.engine.sample import log_sum_exp
-from solvent.machine.turboquant.cache_format import F16, CacheFormat, bits_per_element
-from solvent.machine.turboquant.codebook import lloyd_max
+from solvent.machine.turboquant.cache_format import F16, TRELLIS_BITS, CacheFormat, bits_per_element
+from solvent.machine.turboquant.codebook import distortion
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -30,8 +30,6 @@ MAX_TRIES = 6
 PIECE_TOK = 128
 # Logits of the reference are kept: 256 MB of them.
 MAX_KEPT = 64 * 1024 * 1024
-# Of 8 bits: steps of 4.5/127 of the root mean square, squared over 12.
-UNIFORM_DISTORTION = (4.5 / 127) ** 2 / 12
 # A budget is aimed at a little below, since the prediction is one of small numbers that add up.
 AIM = 0.95
 
@@ -135,7 +133,8 @@ def _costs(
     floor: float,
 ) -> NDArray[np.float64]:
     """Mean KL above the floor by (group, keys or values, candidate bits)."""
-    ratio = np.array([_distortion(bits, head_size) for bits in CANDIDATE_BITS]) / _distortion(PROBE_BITS, head_size)
+    errors = [distortion(bits, head_size, bits in TRELLIS_BITS) for bits in CANDIDATE_BITS]
+    ratio = np.array(errors) / errors[CANDIDATE_BITS.index(PROBE_BITS)]
     costs = np.zeros((len(groups), 2, len(CANDIDATE_BITS)))
     for i, group in enumerate(groups):
         for part in range(2):
@@ -144,10 +143,6 @@ def _costs(
             # What is lost in the noise of a small sample still costs something, so that it is spent last.
             costs[i, part] = max(measure(_format(bits)) - floor, 0.02 * floor) * ratio
     return costs
-
-
-def _distortion(bits: int, head_size: int) -> float:
-    return UNIFORM_DISTORTION if bits == 8 else lloyd_max(bits, head_size)[1]
 
 
 def _assign(groups: Sequence[NDArray[Any]], costs: NDArray[np.float64], budget: float, n_layers: int) -> CacheFormat:

@@ -14,7 +14,7 @@ import numpy as np
 from solvent.errors import EngineError
 from solvent.machine import native
 from solvent.machine.turboquant.cache_format import F16, CacheFormat
-from solvent.machine.turboquant.codebook import UNIFORM_REACH, codebook
+from solvent.machine.turboquant.codebook import UNIFORM_REACH, codebook, distortion
 from solvent.machine.turboquant.rotation import signs
 
 LARGEST_HEAD = 256
@@ -34,7 +34,7 @@ def native_format(format: CacheFormat, n_layers: int, head_size: int) -> Any:
         {
             "bits": bits,
             "trellis": whole.uses_trellis(bits),
-            "least_squares": whole.least_squares,
+            "gain": 1.0 if whole.least_squares else 1 / (1 - distortion(bits, head_size, whole.uses_trellis(bits))),
             "values": _values(bits, head_size, whole),
         }
         for bits in kinds

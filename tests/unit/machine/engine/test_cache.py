@@ -1,0 +1,226 @@
+"""Sequences whose keys and values are codes: whatever runs together or on which kernels, the results are the same; they
+fork, crop, are saved and restored; and what isn't right is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cache
+from pathlib import Path
+
+import engine_models
+import numpy as np
+import pytest
+
+from solvent.errors import EngineError
+from solvent.machine import native
+from solvent.machine.engine import models, saved_cache
+from solvent.machine.engine.memory import cache_bytes
+from solvent.machine.engine.model import Model, Sequence
+from solvent.machine.engine.model_file import ModelFile, Tensor
+from solvent.machine.turboquant.cache_format import BITS, CacheFormat, bits_per_element, parse
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
+
+NAMES = ("f16", "q8_0", "q4_0", "tq8", "tq6", "tq5", "tq4", "tq4s", "tq3-2", "tq1", "tqf16-4", "tq4-f16")
+CONTEXT = 700
+TOKENS = [(7 * i + i * i) % 271 for i in range(600)]
+
+
+@cache
+def file() -> ModelFile:
+    return engine_models.tiny("llama", "f32", context=CONTEXT)
+
+
+@cache
+def model(threads: int = 1, kernel: str | None = None) -> Model:
+    return Model(file(), models.config(file()), threads=threads, kernel=kernel)
+
+
+def filled(cache: str | CacheFormat, n: int, of: Model | None = None, piece: int = 97) -> Sequence:
+    sequence = (of or model()).new_sequence(cache=cache)
+    for start in range(0, n, piece):
+        (of or model()).extend(sequence, TOKENS[start : min(n, start + piece)], "none")
+    return sequence
+
+
+def contents(sequence: Sequence) -> list[bytes]:
+    return [sequence.native.chunk(i) for i in range(sequence.native.n_chunks)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_alone_or_together_leave_the_same_bytes(name: str) -> None:
+    """In the first layer, whose input doesn't depend on attention: sums of attention are split otherwise together."""
+    one = engine_models.tiny("llama", "f32", context=CONTEXT, n_layers=1)
+    small = Model(one, models.config(one), threads=2)
+    together = filled(name, 300, small, 300)
+    alone = small.new_sequence(cache=name)
+    for token in TOKENS[:300]:
+        small.extend(alone, [token], "none")
+    assert contents(together) == contents(alone)
+
+
+@pytest.mark.parametrize("name", ["tq4", "tq3-2", "tq5", "tq8", "tq6", "tqf16-4"])
+def test_kernels_and_threads_give_the_same_logits(name: str) -> None:
+    """Bit for bit. The scalar kernels run a short text, since they are slow."""
+    expected = model().extend(filled(name, 290), [3], "last")
+    assert np.array_equal(model(2).extend(filled(name, 290, model(2)), [3], "last"), expected)
+    for kernel in native.kernels():
+        if kernel != model().kernel:
+            other = model(1, kernel)
+            assert np.array_equal(other.extend(filled(name, 290, other), [3], "last"), expected), kernel
+
+
+@pytest.mark.parametrize(("name", "most"), [("tq8", 0.001), ("tq6", 0.004), ("tq5", 0.02), ("tq4", 0.06), ("tq3", 0.2)])
+def test_more_bits_come_nearer_to_f16(name: str, most: float) -> None:
+    """Relative error of a logit vector. A random model of two layers: about the square root of the distortion of keys
+    and of values (8 bits 1e-4, 6 .0006, 5 .002, 4 .007, 3 .025), halved by what attention averages, and 1.5 for luck."""
+    exact = model().extend(filled("f16", 500), [3], "last")
+    error = model().extend(filled(name, 500), [3], "last") - exact
+    assert np.linalg.norm(error) < most * 30 * np.linalg.norm(exact) / 30
+    coarser = model().extend(filled("tq2", 500), [3], "last") - exact
+    assert np.linalg.norm(coarser) > most * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("name", ["f16", "tq4", "tq3-2"])
+def test_a_fork_goes_its_own_way(name: str) -> None:
+    sequence = filled(name, 300)
+    before = contents(sequence)
+    fork = sequence.fork()
+    first = model().extend(fork, [9, 8, 7], "all")
+    assert contents(sequence) == before and sequence.n_tokens == 300
+    assert np.array_equal(model().extend(sequence, [9, 8, 7], "all"), first)
+
+
+@pytest.mark.parametrize("name", ["f16", "tq4", "tq4-f16"])
+@pytest.mark.parametrize("n_kept", [5, 128, 255, 256, 257, 290])
+def test_what_is_cropped_leaves_no_trace(name: str, n_kept: int) -> None:
+    cropped, fresh = filled(name, 300), filled(name, n_kept, piece=n_kept)
+    cropped.truncate(n_kept)
+    fresh = model().new_sequence(cache=name)
+    for start in range(0, n_kept, 97):
+        model().extend(fresh, TOKENS[start : min(n_kept, start + 97)], "none")
+    assert np.array_equal(model().extend(cropped, [1, 2, 3], "all"), model().extend(fresh, [1, 2, 3], "all"))
+
+
+@pytest.mark.parametrize("name", ["f16", "tq4", "tq4-3"])
+def test_bytes_are_as_many_as_said(name: str) -> None:
+    """A first chunk has three more centres and every chunk four bytes a head, up to a line."""
+    sequence = filled(name, 512)
+    format, config = parse(name).of_layers(2), model().config
+    said = bits_per_element(format, 64) * 512 * 2 * 2 * 2 * 64 / 8
+    assert said <= sequence.n_bytes <= said + 2 * 64 + (0 if name == "f16" else 3 * 2 * 2 * 64 * 2)
+    assert cache_bytes(config, 512, format) == int(np.ceil(said))
+
+
+def test_saved_and_restored(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.kv"
+    sequence = filled("tq4-3", 300)
+    saved_cache.save(sequence, TOKENS[:300], path)
+    restored, tokens = saved_cache.restore(model(), path)
+    assert tokens == TOKENS[:300] and contents(restored) == contents(sequence)
+    assert np.array_equal(model().extend(restored, [4], "last"), model().extend(sequence, [4], "last"))
+    assert [p.name for p in tmp_path.iterdir()] == ["prompt.kv"]
+
+
+def test_every_changed_byte_and_every_cut_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.kv"
+    saved_cache.save(filled("tq2", 20), TOKENS[:20], path)
+    whole = path.read_bytes()
+    for at in [*range(16), 40, 300, len(whole) // 2, len(whole) - 33, len(whole) - 1]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(EngineError, match="checksum|no saved cache|version|header"):
+            saved_cache.restore(model(), path)
+        path.write_bytes(whole[:at])
+        with pytest.raises(EngineError, match=r"checksum|no saved cache|version"):
+            saved_cache.restore(model(), path)
+    with pytest.raises(EngineError, match="can't be read"):
+        saved_cache.restore(model(), tmp_path / "none.kv")
+
+
+def resealed(path: Path, change: dict[str, object]) -> None:
+    """The file with other fields in its header, and the checksum that goes with them."""
+    import hashlib
+
+    data = path.read_bytes()
+    magic, version, length = saved_cache.PREFIX.unpack_from(data)
+    start = saved_cache.PREFIX.size
+    header = {**json.loads(data[start : start + length]), **change}
+    text = json.dumps(header).encode()
+    body = saved_cache.PREFIX.pack(magic, version, len(text)) + text + data[start + length : -32]
+    path.write_bytes(body + hashlib.blake2b(body, digest_size=32).digest())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "0" * 32}, "another model"),
+        ({"tokens": [0] * 21}, ""),
+        ({"tokens": [0] * 600}, "chunks for other tokens"),
+        ({"tokens": [272] * 20}, "vocabulary"),
+        ({"tokens": ["1"] * 20}, "other kinds"),
+        ({"tokens": list(range(200)) * 4}, "context"),
+        ({"chunk_bytes": [12]}, "as many as its header says"),
+        ({"format": {}}, "format"),
+        ({"format": CacheFormat(((4, 4),)).document()}, "another size"),
+        ({"format": CacheFormat(((4, 4),) * 3).document()}, "layers"),
+        ({"format": {**CacheFormat().document(), "bits": [[7, 7]]}}, "bits"),
+        ({"format": {**CacheFormat().document(), "trellis": 1}}, "flag"),
+    ],
+)
+def test_a_header_that_contradicts_is_refused(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.kv"
+    saved_cache.save(filled("tq2", 20), TOKENS[:20], path)
+    resealed(path, change)
+    if not said:  # one token more than was stored lies in the same chunk: its codes are zeros, which is harmless
+        assert saved_cache.restore(model(), path)[0].n_tokens == 21
+        return
+    with pytest.raises(EngineError, match=said):
+        saved_cache.restore(model(), path)
+
+
+def test_another_models_cache_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.kv"
+    saved_cache.save(filled("tq4", 20), TOKENS[:20], path)
+    other = engine_models.tiny("llama", "f32", seed=1, context=CONTEXT)
+    with pytest.raises(EngineError, match="another model"):
+        saved_cache.restore(Model(other, models.config(other), threads=1), path)
+
+
+def test_keys_that_are_no_numbers_are_refused() -> None:
+    tensors = dict(file().tensors)
+    broken = tensors["blk.1.attn_k.weight"]
+    data = broken.data.copy()
+    data[:4] = np.array([np.inf], np.float32).view(np.uint8)
+    tensors[broken.name] = Tensor(broken.name, broken.type, broken.shape, data)
+    bad = dataclasses.replace(file(), tensors=tensors)
+    one = Model(bad, models.config(bad), threads=1)
+    with pytest.raises(ValueError, match="no finite numbers"):
+        one.extend(one.new_sequence(cache="tq4"), TOKENS[:5], "last")
+
+
+@pytest.mark.parametrize("name", ["tq7", "tq9", "tq", "q5_0", "tq4-", "tq44", "TQ4", ""])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(EngineError, match="cache format"):
+        model().new_sequence(cache=name)
+
+
+@pytest.mark.parametrize("head_size", [24, 32, 80, 96])
+def test_heads_without_a_layout_are_refused(head_size: int) -> None:
+    odd = engine_models.tiny("llama", "f32", head_size=head_size, width=head_size * 4)
+    one = Model(odd, models.config(odd), threads=1)
+    with pytest.raises(EngineError, match=f"heads of {head_size}"):
+        one.new_sequence(cache="tq4")
+    one.extend(one.new_sequence(), [1], "last")
+
+
+def test_formats_by_layer() -> None:
+    mixed = CacheFormat(((0, 4), (6, 0)))
+    exact = model().extend(filled("f16", 100), [3], "last")
+    found = model().extend(filled(mixed, 100), [3], "last")
+    assert 0 < np.linalg.norm(found - exact) < 0.1 * np.linalg.norm(exact)
+    with pytest.raises(EngineError, match="layers"):
+        model().new_sequence(cache=CacheFormat(((4, 4),) * 3))
+    with pytest.raises(EngineError, match="bits"):
+        CacheFormat(((7, 4),))
+    assert all(bits_per_element(CacheFormat(((bits, bits),)), 64) > (bits or 16) - 1e-9 for bits in BITS)
