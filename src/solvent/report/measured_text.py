@@ -13,12 +13,12 @@ from solvent.report.numerals import human
 
 # Key of a row's figure → its heading.
 COLUMNS = {
-    "first_token_s": "First token, s",
-    "decode_tok_per_s": "Tok/s then",
-    "cache_mb": "Cache, MB",
-    "memory_mb": "Memory, MB",
-    "mean_kl": "Divergence",
+    "decode_tok_per_s": "Tok/s",
     "usd_per_thousand": "1,000 outputs",
+    "cache_mb": "Cache, MB",
+    "mean_kl": "Divergence",
+    "memory_mb": "Memory, MB",
+    "first_token_s": "First token, s",
 }
 
 
