@@ -62,7 +62,7 @@ def measure_all(examples: Path, out: Path, tell: Callable[[str, float | None], N
             (found.long, "long-f16", (MODEL, *LONG)),
             (found.long, "long-tq4", (MODEL, "--kv", "tq4", *LONG, *scored)),
             (found.pair, "float", (twins["float"], *SHORT, *scored)),
-            (found.pair, "ternary", (twins["ternary"], *SHORT, *scored, "--against", twins["float"])),
+            (found.pair, "ternary", (twins["ternary"], *SHORT, *scored)),
         ]
         found.shown = tuple(_typed(jobs[i][2]) for i in (3, 5))  # type: ignore[assignment]
         for i, (into, name, words) in enumerate(jobs):

@@ -28,8 +28,8 @@ def measured_section(view: Page) -> Markup:
         "section", {"id": "measured"},
         h("h2", None, "Measured on this machine"),
         h("p", {"class": "lede"}, f"{_machine(found['machine'])}. A dash is what nobody measured. The divergence is "
-          "from the model that the measurement named as its reference, in nats a token; the machine is taken to be "
-          "busy all the time, idle hours come on top."),
+          "from the model that the measurement named as its reference, in nats a token; perplexities compare where the "
+          "tokens are the same. The machine is taken to be busy all the time, idle hours come on top."),
         h("div", {"class": "scroll"}, drawn),
     )  # fmt: skip
 
