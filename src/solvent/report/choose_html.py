@@ -49,10 +49,10 @@ def _plan(view: Page, plan: Mapping[str, Any], output: str) -> Markup:
         machines = "–" if use["kind"] == "api" else f"{low:,}" if low == high else f"{low:,}–{high:,}"
         share = f"{min(hours):.0%}–{max(hours):.0%}"
         rows.append((_offer(use), figure_link(view, use["usd_per_day"]), share, machines, _share(use["idle_share"])))
-    total = h("p", None, "In all ", figure_link(view, plan["usd_per_day"]), " USD a day, ",
-              figure_link(view, plan["cost_per_output_usd"]), f" USD per {output}. No plan is more than ",
+    total = h("p", None, "In all ", figure_link(view, plan["usd_per_day"]), " a day, ",
+              figure_link(view, plan["cost_per_output_usd"]), f" per {output}. No plan is more than ",
               figure_link(view, plan["gap"]), " cheaper.")  # fmt: skip
-    return join((_table(("The plan of a day", "USD a day", "Share of an hour", "Machines", "Idle"), rows), total))
+    return join((_table(("The plan of a day", "A day", "Share of an hour", "Machines", "Idle"), rows), total))
 
 
 def _ranked(view: Page, choice: Mapping[str, Any]) -> Markup | None:
@@ -63,7 +63,7 @@ def _ranked(view: Page, choice: Mapping[str, Any]) -> Markup | None:
         rows.append((_offer(one), cost, _share(one["share"]), machines, _share(one["idle_share"])))
     if not rows:
         return None
-    heads = ("Offers that meet the needs, each alone", "USD a day", "Serves", "Machines", "Idle")
+    heads = ("Offers that meet the needs, each alone", "A day", "Serves", "Machines", "Idle")
     more = choice["n_ranked"] - len(rows)
     return join((_table(heads, rows), h("p", {"class": "quiet"}, f"And {more:,} more.") if more > 0 else None))
 

@@ -19,8 +19,9 @@ DECIMAL = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,3})?
 _CONTEXT = Context(prec=2000, rounding=ROUND_HALF_EVEN, Emin=-9999, Emax=9999)
 # Below this a dollar amount has more leading zeros than a reader counts.
 _TINY_USD = Decimal("1e-9")
-_MONEY = ("usd", "usd/output", "usd/request", "usd/usd", "usd/month")
-_PER = {"usd/request": "per request", "usd/usd": "per $1", "usd/month": "per month", "outputs/month": "per month"}
+_MONEY = ("usd", "usd/output", "usd/request", "usd/usd", "usd/month", "usd/day", "usd/h")
+_PER = {"usd/request": "per request", "usd/usd": "per $1", "usd/month": "per month", "usd/day": "per day",
+        "usd/h": "per hour", "outputs/month": "per month"}  # fmt: skip
 
 
 def decimal(value: object) -> Decimal | None:

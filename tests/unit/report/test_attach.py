@@ -27,7 +27,7 @@ def choice(line: str, usd_per_day: str) -> dict[str, Any]:
                  "uses": [use]},
         "ranked": [{**use, "n_machines": 2, "share": 1.0}], "n_ranked": 3,
         "excluded": [{"offer": "two", "reasons": [{"line": "too slow"}]}], "n_excluded": 1,
-        "figures": {"plan.usd_per_day": figure("a day", usd_per_day), "plan.gap": figure("gap", "0.001", "share")},
+        "figures": {"plan.usd_per_day": figure("a day", usd_per_day, "usd/day"), "plan.gap": figure("gap", "0.001", "share")},
     }  # fmt: skip
 
 

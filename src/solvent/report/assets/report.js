@@ -84,7 +84,7 @@
     if (value === null || value === undefined) return "unknown";
     const n = decimal(value);
     if (!n) return visible(value);
-    if (["usd", "usd/output", "usd/request", "usd/usd", "usd/month"].includes(unit)) return money(n);
+    if (["usd", "usd/output", "usd/request", "usd/usd", "usd/month", "usd/day", "usd/h"].includes(unit)) return money(n);
     if (unit === "share") return percent(n);
     if (unit === "tok" || unit === "tok/output") return compact(n);
     if (unit === "µs") return grouped({ ...n, exponent: n.exponent - 6 }, 1) + " s";
@@ -95,7 +95,7 @@
     const output = product.output || "output";
     const words = {
       "usd/output": "per " + output, "tok/output": "tokens per " + output, "usd/request": "per request", "usd/usd": "per $1",
-      "usd/month": "per month", "outputs/month": (product.output_plural || output + "s") + " per month", tok: "tokens", days: "days",
+      "usd/month": "per month", "usd/day": "per day", "usd/h": "per hour", "outputs/month": (product.output_plural || output + "s") + " per month", tok: "tokens", days: "days",
     };
     return Object.hasOwn(words, unit) ? words[unit] : "";
   }
