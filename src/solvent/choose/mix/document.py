@@ -16,6 +16,7 @@ from solvent import __version__
 from solvent.choose.mix.frontier import AXES, Axis, FrontierPoint
 from solvent.choose.mix.plan import Infeasible, Plan, Relaxation
 from solvent.choose.mix.rank import Ranked
+from solvent.choose.mix.relax import dollars
 from solvent.choose.mix.robust import N_DRAWS, Robust, usd_at, use_usd_at
 from solvent.choose.offers.demand import Demand
 from solvent.choose.offers.needs import Needs
@@ -165,7 +166,7 @@ def _verdict(chosen: Chosen, plan: Plan | None) -> dict[str, Any]:
         assert isinstance(point, Infeasible)
         return {"state": "none", "passed": False, "line": point.line}
     usd = usd_at(plan, {offer.id: offer for offer in chosen.offers})
-    price = f"{usd:,.2f} USD/day"
+    price = f"{dollars(usd)} USD/day"
     if plan.outputs:
         price += f", {usd / plan.outputs:.6f} USD/{chosen.demand.output}"
     names = ", ".join(use.offer.id for use in plan.uses[:4]) + (" …" if len(plan.uses) > 4 else "")

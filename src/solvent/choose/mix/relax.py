@@ -164,7 +164,7 @@ def _names_needed(case: _Case, needs: Needs, name: str) -> Relaxation | None:
     assert plan is not None
     text = ", ".join(wanted)
     verb = "allow" if name == "regions" else "let in"
-    line = f"{_LABELS[name][0]} {text}: {verb} {best[1] if best else 'any'} ({plan.usd_per_day:,.2f} USD/day)"
+    line = f"{_LABELS[name][0]} {text}: {verb} {best[1] if best else 'any'} ({dollars(plan.usd_per_day)} USD/day)"
     return Relaxation(name, text, best[1] if best else None, plan.usd_per_day, line)
 
 
@@ -177,7 +177,7 @@ def _relaxation(needs: Needs, name: str, enough: float | None, plan: Plan) -> Re
         if wanted:
             change += f" ({enough / wanted - 1:+.1%})"
     text = f"{label} {bound} {wanted:,.6g} {unit}".rstrip()
-    return Relaxation(name, wanted, enough, plan.usd_per_day, f"{text}: {change} ({plan.usd_per_day:,.2f} USD/day)")
+    return Relaxation(name, wanted, enough, plan.usd_per_day, f"{text}: {change} ({dollars(plan.usd_per_day)} USD/day)")
 
 
 def _capacity_line(case: _Case, bare: Needs) -> str:
@@ -200,3 +200,8 @@ def _servable_share(case: _Case, bare: Needs) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _Case(case.offers, case.demand.scaled(middle)).plan(bare) else (low, middle)
     return low
+
+
+def dollars(usd: float) -> str:
+    """Cents from a dollar up, three digits below: a cheap day is no free one."""
+    return f"{usd:,.2f}" if usd == 0 or abs(usd) >= 1 else f"{usd:.3g}"
