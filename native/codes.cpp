@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "half.hpp"
 #include "kernels/contract.hpp"
 
 namespace solvent {
@@ -114,7 +115,11 @@ void values_of(const CodeBook& book, const uint8_t* codes, int n, float* values)
     }
 }
 
-float scale_base(int exponent) { return std::ldexp(1.59343534e-05f, exponent); }  // 2^(−255/16)
+float scale_base(int exponent) {
+    // 2^(−255/16) = 1.044… · 2^−16, whose exponent field is 127 − 16; what is below 2^−126 is 0.
+    const int field = 127 - 16 + exponent;
+    return field > 0 ? bits_to_float(static_cast<uint32_t>(field) << 23 | 0x05AAC3u) : 0.0f;
+}
 
 float scale_of(uint8_t code, int exponent) {
     return code == 0 ? 0.0f : std::exp2(static_cast<float>(exponent) + static_cast<float>(code - 255) / 16.0f);

@@ -56,9 +56,8 @@ void Sequence::reserve(int end) {
         std::memcpy(copy->data(), chunk_data(own), chunk_bytes(own));
         chunks_[static_cast<size_t>(own)] = std::move(copy);
     }
-    while (n_chunks() < last) {
-        chunks_.push_back(std::make_shared<Pages>(chunk_bytes(n_chunks()), false));
-    }
+    // Small pages for a short text, which fills few of them; a long one is read faster through huge ones.
+    while (n_chunks() < last) chunks_.push_back(std::make_shared<Pages>(chunk_bytes(n_chunks()), n_chunks() > 0));
 }
 
 void Sequence::truncate(int n) {

@@ -50,16 +50,26 @@ inline void score_rows(const CacheView& c, const Attending& a, int row, int n) {
 inline void soften(Attending& a, int row, int n_keys, int head_size) {
     float* scores = a.scores + row * kKeyChunk;
     const float none = -__builtin_inff();
+    const int whole = n_keys / 16 * 16;
     F largest = f_set1(none);
-    for (int i = 0; i < n_keys; i += 16) largest = f_max(f_first_n(f_load(scores + i), n_keys - i, none), largest);
+    for (int i = 0; i < whole; i += 16) largest = f_max(f_load(scores + i), largest);
+    if (whole < n_keys) largest = f_max(f_first_n(f_load(scores + whole), n_keys - whole, none), largest);
     const float before = a.max[row], chunk = f_largest(largest), now = chunk > before ? chunk : before;
-    float lanes[16];
-    f_store(lanes, f_exp(f_set1(before - now)));
-    const float shrink = before == none ? 0.0f : lanes[0];
+    float shrink = 1.0f;
+    if (now != before) {
+        float lanes[16];
+        f_store(lanes, f_exp(f_set1(before - now)));
+        shrink = before == none ? 0.0f : lanes[0];
+    }
     F total = f_set1(0.0f);
-    for (int i = 0; i < n_keys; i += 16) {
-        const F weight = f_first_n(f_exp(f_sub(f_load(scores + i), f_set1(now))), n_keys - i, 0.0f);
+    for (int i = 0; i < whole; i += 16) {
+        const F weight = f_exp_below(f_sub(f_load(scores + i), f_set1(now)));
         f_store(scores + i, weight);
+        total = f_add(total, weight);
+    }
+    if (whole < n_keys) {
+        const F weight = f_first_n(f_exp_below(f_sub(f_load(scores + whole), f_set1(now))), n_keys - whole, 0.0f);
+        f_store(scores + whole, weight);
         total = f_add(total, weight);
     }
     a.max[row] = now;

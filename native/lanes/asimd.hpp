@@ -23,6 +23,11 @@ inline I dot_u8(I acc, B w, const int8_t* x) {
     const int32x4_t left = vdupq_n_s32(128 * (x[0] + x[1] + x[2] + x[3]));
     SOLVENT_EACH(I, dot8(vaddq_s32(acc.part[i], left), w.part[i], four));
 }
+// acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w signed and above −128, x below 128, exact.
+inline I dot_s8(I acc, B w, const uint8_t* x) {
+    const int8x16_t four = four_bytes(reinterpret_cast<const int8_t*>(x));
+    SOLVENT_EACH(I, dot7(acc.part[i], w.part[i], four));
+}
 // The same where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) {
     const int8x16_t four = four_bytes(x);

@@ -101,6 +101,8 @@ inline B b_shift_up(B a) {
     if constexpr (n == 0) return a;
     else { SOLVENT_EACH(B, vshlq_n_u8(a.part[i], n)); }
 }
+// The top bit of each byte turned over: c − 128 as a signed byte.
+inline B b_flip(B a) { SOLVENT_EACH(B, veorq_u8(a.part[i], vdupq_n_u8(128))); }
 // Byte i of a lane from byte i − 1, byte 0 from byte 3.
 inline B b_turn_bytes(B v) {
     SOLVENT_EACH(B, vreinterpretq_u8_u32(vsliq_n_u32(vshrq_n_u32(vreinterpretq_u32_u8(v.part[i]), 24), vreinterpretq_u32_u8(v.part[i]), 8)));

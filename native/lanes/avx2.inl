@@ -115,6 +115,11 @@ inline B b_shift_up(B x) {
     return {_mm256_slli_epi16(x.a, n), _mm256_slli_epi16(x.b, n)};
 }
 inline __m256i turn_bytes(__m256i v) { return _mm256_or_si256(_mm256_slli_epi32(v, 8), _mm256_srli_epi32(v, 24)); }
+// The top bit of each byte turned over: c − 128 as a signed byte.
+inline B b_flip(B x) {
+    const __m256i top = _mm256_set1_epi8(-128);
+    return {_mm256_xor_si256(x.a, top), _mm256_xor_si256(x.b, top)};
+}
 // Byte i of a lane from byte i − 1, byte 0 from byte 3.
 inline B b_turn_bytes(B x) { return {turn_bytes(x.a), turn_bytes(x.b)}; }
 // Lane i from lane i − 1, lane 0 from lane 15.

@@ -86,6 +86,8 @@ template <int n>
 inline B b_shift_up(B a) {
     return _mm512_slli_epi16(a, n);
 }
+// The top bit of each byte turned over: c − 128 as a signed byte.
+inline B b_flip(B a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
 // Byte i of a lane from byte i − 1, byte 0 from byte 3.
 inline B b_turn_bytes(B v) { return _mm512_rol_epi32(v, 8); }
 // Lane i from lane i − 1, lane 0 from lane 15.
@@ -161,6 +163,13 @@ inline I dot_u8(I acc, B w, const int8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(_mm512_set1_epi32(four)));
+    return acc;
+}
+// acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w signed, x below 128, exact.
+inline I dot_s8(I acc, B w, const uint8_t* x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(_mm512_set1_epi32(four)), "v"(w));
     return acc;
 }
 // The same where w < 128.

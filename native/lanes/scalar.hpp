@@ -125,6 +125,12 @@ inline I dot_u8(I acc, B w, const int8_t* x) {
         for (int j = 0; j < 4; ++j) acc.lane[i] += w.byte[4 * i + j] * x[j];
     return acc;
 }
+// acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w signed and above −128, x below 128, exact.
+inline I dot_s8(I acc, B w, const uint8_t* x) {
+    for (int i = 0; i < 16; ++i)
+        for (int j = 0; j < 4; ++j) acc.lane[i] += static_cast<int8_t>(w.byte[4 * i + j]) * x[j];
+    return acc;
+}
 // The same where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
 
@@ -136,6 +142,11 @@ inline B b_select(B a, B b, int mask) {
 template <int n>
 inline B b_shift_up(B a) {
     for (auto& byte : a.byte) byte = static_cast<uint8_t>(byte << n);
+    return a;
+}
+// The top bit of each byte turned over: c − 128 as a signed byte.
+inline B b_flip(B a) {
+    for (auto& byte : a.byte) byte ^= 128;
     return a;
 }
 // Byte i of a lane from byte i − 1, byte 0 from byte 3.

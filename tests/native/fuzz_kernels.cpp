@@ -197,13 +197,14 @@ void fuzz_vectors(const std::vector<const Kernels*>& all) {
 
 void fuzz_attention(const std::vector<const Kernels*>& all) {
     const int head_size = 2 * (1 + below(70)), n_tokens = 1 + below(600), n_rows = 1 + below(kMaxQueries);
-    const size_t padded = static_cast<size_t>((head_size + 15) / 16 * 16), blocks = static_cast<size_t>((n_tokens + 15) / 16);
+    const int n_chunks = (n_tokens + kKeyChunk - 1) / kKeyChunk;
+    const size_t padded = static_cast<size_t>((head_size + 15) / 16 * 16), held = static_cast<size_t>(n_chunks * kKeyChunk);
     doing = "attention", rows_done = n_tokens, cols_done = head_size;
-    Exact<uint16_t> k(blocks * 16 * static_cast<size_t>(head_size)), v(static_cast<size_t>(n_tokens) * padded);
+    Exact<uint16_t> k(held * static_cast<size_t>(head_size)), v(held * padded);
     const bool any = below(2);
     for (size_t i = 0; i < k.n; ++i) k.get()[i] = static_cast<uint16_t>(any ? word() : word() & 0xBBFF);
     for (size_t i = 0; i < v.n; ++i) v.get()[i] = static_cast<uint16_t>(any ? word() : word() & 0xBBFF);
-    const CacheView cache = {k.get(), v.get(), head_size, static_cast<int32_t>(padded)};
+    const uint8_t one_tile[kKeyChunk / 16] = {};
     const Exact<float> q = numbers(padded * static_cast<size_t>(n_rows), below(9));
     Exact<int32_t> n_keys(static_cast<size_t>(n_rows));
     for (int r = 0; r < n_rows; ++r) n_keys.get()[r] = std::max(1, n_tokens - (n_rows - 1 - r) / 2);
@@ -211,8 +212,19 @@ void fuzz_attention(const std::vector<const Kernels*>& all) {
     for (const Kernels* kernels : all) {
         Exact<float> out(truth.n), max(static_cast<size_t>(n_rows)), total(static_cast<size_t>(n_rows)), scores(static_cast<size_t>(n_rows) * kKeyChunk);
         for (int r = 0; r < n_rows; ++r) max.get()[r] = -INFINITY;
-        Attending a = {q.get(), padded, n_rows, n_keys.get(), out.get(), padded, max.get(), total.get(), scores.get()};
-        for (int t = 0; t < n_tokens; t += kKeyChunk) kernels->attend(cache, t, std::min(n_tokens, t + kKeyChunk), a);
+        Exact<int32_t> left(n_keys.n);
+        std::memcpy(left.get(), n_keys.get(), n_keys.n * 4);
+        Attending a = {q.get(), padded, n_rows, left.get(), out.get(), padded, max.get(), total.get(), scores.get(), nullptr, nullptr, nullptr, nullptr};
+        for (int t = 0; t < n_tokens; t += kKeyChunk) {
+            CacheView cache{};
+            cache.k = cache.next_k = reinterpret_cast<const uint8_t*>(k.get() + static_cast<size_t>(t) * static_cast<size_t>(head_size));
+            cache.v = reinterpret_cast<const uint8_t*>(v.get() + static_cast<size_t>(t) * padded);
+            cache.head_size = head_size;
+            cache.v_stride = static_cast<int32_t>(padded);
+            cache.tile_of_block = one_tile;
+            kernels->attend(cache, std::min(n_tokens - t, kKeyChunk), a);
+            for (int r = 0; r < n_rows; ++r) left.get()[r] -= kKeyChunk;
+        }
         if (kernels == all[0]) std::memcpy(truth.get(), out.get(), truth.n * 4);
         need(same(out.get(), truth.get(), truth.n), kernels->name);
     }
