@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.case import Arm
 from benchmarks.measure import run_child, summary
 from benchmarks.model_files import locate
-from benchmarks.speed_case import SpeedArm, SpeedCase, Work
+from benchmarks.speed_case import CACHE_BYTES, SpeedArm, SpeedCase, Work
 
 Tell = Callable[[str], None]
 
@@ -71,7 +71,7 @@ def _buffer_bytes(work: Work, folder: Path) -> int:
 def _described(work: Work) -> dict[str, Any]:
     return {
         "kind": work.kind, "model": work.model, "n_tokens": work.n_tokens, "depth": work.depth,
-        "cache_values": work.cache_values, "cache_bytes": {name: work.cache_bytes(name) for name in ("f16", "q8_0")},
+        "cache_values": work.cache_values, "cache_bytes": {name: work.cache_bytes(name) for name in CACHE_BYTES},
     }  # fmt: skip
 
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-# Bytes a value of the cache, by type: f16, or blocks of 32 values with their scale.
-CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q4_0": 18 / 32}
+# Bytes a value of the cache, by type: f16, or blocks of 32 values with their scale, or codes of heads of 64 with scales
+# and centres (4.188 bits and so on: docs/reference/turboquant-format.md).
+CACHE_BYTES = {
+    "f16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q4_0": 18 / 32,
+    "tq5": 5.188 / 8, "tq4": 4.188 / 8, "tq4-3": 3.688 / 8, "tq3": 3.188 / 8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 step=logits (the default) computes all logits of every decoded token, as the peers do; step=greedy asks for the best
 token alone, which lets the head be screened, and goes on from it, as greedy decoding does: how many rows of the head
-are computed again depends on the text. kernel: the feature word for SOLVENT_KERNEL. Other tokens are random.
+are computed again depends on the text. kernel: the feature word for SOLVENT_KERNEL. cache: what keys and values are
+kept as. Other tokens are random.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     model, config = language.model, language.config
     tokens = np.random.default_rng(1).integers(0, config.n_vocab, job["depth"] + job["n_tokens"]).tolist()
     filled, timed = tokens[: job["depth"]], tokens[job["depth"] :]
-    sequence = model.new_sequence(len(tokens))
+    sequence = model.new_sequence(len(tokens), job.get("cache", "f16"))
     if filled:
         model.extend(sequence, filled, "none")
     rates = []
