@@ -43,15 +43,19 @@ def side_by_side(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if document.get("schema") != RESULT:
             found = f"schema {str(document.get('schema'))[:80]!r}"
             raise MeasureError(f"measurement {i + 1}", found, f"{RESULT!r}, a result of `solvent measure -o FILE`")
-        own = _figures(document)
-        target, work = document["target"], document.get("workload", {})
+        try:
+            own = _figures(document)
+            target, work = dict(document["target"]), document.get("workload") or {}
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+            found = "figures or a target that don't fit the schema"
+            raise MeasureError(f"measurement {i + 1}", found, "a whole result of `solvent measure -o FILE`") from None
         names = {key: f"measured.{i}.{key}" for key in own}
         figures |= {names[key]: figure for key, figure in own.items()}
         about = {key: target.get(key) for key in ("name", "model", "kind", "weight_format", "cache_format")}
-        load = {"concurrency": document.get("concurrency"), "answers": document["totals"]["answers"]}
+        load = {"concurrency": document.get("concurrency"), "answers": (document.get("totals") or {}).get("answers")}
         lengths = {key: work.get(key) for key in ("input_tok", "output_tok")}
-        rows.append({**about, **load, **lengths, "date": str(document["started_at"])[:10], "figures": names})
-    machine = documents[0]["machine"] if documents else {}
+        rows.append({**about, **load, **lengths, "date": _date(document), "figures": names})
+    machine = documents[0].get("machine") or {} if documents else {}
     about = {key: machine.get(key) for key in ("cpu", "n_cores", "memory_gib", "gpus", "virtual")}
     return {"schema": SCHEMA, "machine": about, "rows": rows, "figures": figures}
 
@@ -65,15 +69,19 @@ def _figures(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         scored = next((key for key in _SCORED if name.startswith("quality.") and name.endswith(f".{key}")), None)
         if scored and scored not in found and figure["value"] is not None:
             found[scored] = _times(figure, Decimal(1), figure["unit"], (_SCORED[scored], name))
-    work, per_tok = document.get("workload", {}), document["target"].get("cache_bytes_per_tok")
+    work, per_tok = document.get("workload") or {}, document["target"].get("cache_bytes_per_tok")
     if per_tok and work.get("kind") == "fixed":
         n_tok = work["input_tok"] + work["output_tok"]
         found["cache_mb"] = {
             "label": f"cache of {n_tok:,} tokens", "value": str(Decimal(str(per_tok)) * n_tok / MEGA), "unit": "MB",
             "method": "measured", "source": f"{per_tok} bytes a token, all counted",
-            "formula": "bytes a token of context · tokens ÷ 10⁶", "date": str(document["started_at"])[:10],
+            "formula": "bytes a token of context · tokens ÷ 10⁶", "date": _date(document),
         }  # fmt: skip
     return found
+
+
+def _date(document: Mapping[str, Any]) -> str | None:
+    return str(document["started_at"])[:10] if document.get("started_at") else None
 
 
 def _times(figure: Mapping[str, Any], factor: Decimal, unit: str, words: tuple[str, str]) -> dict[str, Any]:

@@ -7,12 +7,16 @@ Enter at `choice_section`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from solvent.report.html_parts import Page, figure_link
 from solvent.report.markup import Child, Markup, h, join
+from solvent.report.numerals import decimal, percent
 
 MAX_RANKED, MAX_EXCLUDED = 12, 20
+# As the solver counts: below this a gap is the rounding of its sums.
+ROUNDING = Decimal("1e-9")
 _TITLES = {"plan": "there is a plan that holds", "fragile": "a plan that may not hold", "none": "no plan"}
 
 
@@ -50,9 +54,16 @@ def _plan(view: Page, plan: Mapping[str, Any], output: str) -> Markup:
         share = f"{min(hours):.0%}–{max(hours):.0%}"
         rows.append((_offer(use), figure_link(view, use["usd_per_day"]), share, machines, _share(use["idle_share"])))
     total = h("p", None, "In all ", figure_link(view, plan["usd_per_day"]), " a day, ",
-              figure_link(view, plan["cost_per_output_usd"]), f" per {output}. No plan is more than ",
-              figure_link(view, plan["gap"]), " cheaper.")  # fmt: skip
+              figure_link(view, plan["cost_per_output_usd"]), f" per {output}. {_gap(view, plan)}")  # fmt: skip
     return join((_table(("The plan of a day", "A day", "Share of an hour", "Machines", "Idle"), rows), total))
+
+
+def _gap(view: Page, plan: Mapping[str, Any]) -> str:
+    """What may be left to save; a solver's rounding is nothing."""
+    gap = decimal((view.figure(plan["gap"]) or {}).get("value"))
+    if gap is None:
+        return ""
+    return "No plan is cheaper." if gap < ROUNDING else f"No plan is more than {percent(gap)} cheaper."
 
 
 def _ranked(view: Page, choice: Mapping[str, Any]) -> Markup | None:

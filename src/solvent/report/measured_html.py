@@ -46,7 +46,8 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def _name(row: Mapping[str, Any]) -> Markup:
     lengths = ""
     if row["input_tok"] and row["output_tok"]:
-        lengths = f"{row['input_tok']:,} tokens in, {row['output_tok']:,} out; {row['answers']} answers"
+        lengths = f"{row['input_tok']:,} tokens in, {row['output_tok']:,} out"
+        lengths += f"; {row['answers']} answers" if row["answers"] else ""
     return h("td", {"class": "text"}, h("bdi", None, row_name(row)), h("br"), h("span", {"class": "quiet"}, lengths))
 
 

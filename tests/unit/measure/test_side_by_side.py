@@ -73,6 +73,15 @@ def test_another_document_is_refused() -> None:
         side_by_side([result(), {**result(), "schema": "solvent.choice/1"}])
 
 
+def test_a_result_with_less_in_it_gives_what_it_has_and_a_broken_one_is_refused() -> None:
+    least = {key: part for key, part in result().items() if key in ("schema", "target", "figures")}
+    (row,) = side_by_side([least])["rows"]
+    assert row["answers"] is None and row["date"] is None and row["figures"] == {}
+    for broken in ({"target": None}, {"figures": []}, {"figures": {"peak_memory_bytes": figure("lots", "B")}}):
+        with pytest.raises(MeasureError, match="don't fit"):
+            side_by_side([{**result(), **broken}])
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

@@ -27,7 +27,8 @@ def choice(line: str, usd_per_day: str) -> dict[str, Any]:
                  "uses": [use]},
         "ranked": [{**use, "n_machines": 2, "share": 1.0}], "n_ranked": 3,
         "excluded": [{"offer": "two", "reasons": [{"line": "too slow"}]}], "n_excluded": 1,
-        "figures": {"plan.usd_per_day": figure("a day", usd_per_day, "usd/day"), "plan.gap": figure("gap", "0.001", "share")},
+        "figures": {"plan.usd_per_day": figure("a day", usd_per_day, "usd/day"),
+                    "plan.gap": figure("gap", "0.001", "share")},
     }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def test_choice_and_measurements_are_sections_and_their_names_no_markup(statemen
         assert text not in drawn.split("<script")[0]
     said = re.sub(r"<[^>]*>", " ", drawn.split('id="measured"')[1].split('id="figures"')[0])
     for text in ("some cpu, 2 cores", "4,000 tokens in, 64 out; 3 answers", "$0.19", "assumed", "$1,234.50", "50%–100%",
-                 "1–2", "25%", "too slow", "And 2 more.", "regions eu, us"):  # fmt: skip
+                 "1–2", "25%", "too slow", "And 2 more.", "more than 0.1% cheaper", "regions eu, us"):  # fmt: skip
         assert text in said, text
 
 
