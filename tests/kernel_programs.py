@@ -16,7 +16,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # As CMakeLists.txt compiles every file: without contraction, so that floats round where the code says.
-EVERYWHERE = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing")
+EVERYWHERE = (
+    "-std=c++17",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-strict-aliasing",
+)
 GCC_12_HEADERS = ("-Wno-maybe-uninitialized", "-Wno-uninitialized")
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512_VNNI = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")

@@ -133,7 +133,7 @@ class Model:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.file.tensors.items()):
             digest.update(f"{name} {tensor.type} {tensor.shape} {tensor.scale!r}\n".encode())
-            digest.update(tensor.data)
+            digest.update(tensor.data.data)
         return digest.hexdigest()
 
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:

@@ -161,8 +161,8 @@ def trellis_table(bits: int) -> F32:
 def distortion(bits: int, head_size: int, trellis: bool) -> float:
     """Mean squared error of a code at unit variance.
 
-    Exactness: of scalar codes that of lloyd_max; of a trellis the measured one of trellis.toml, at the nearer of its two
-    head sizes; of 8 bits the even steps' (4.5/127)²/12."""
+    Exactness: of scalar codes that of lloyd_max; of a trellis the measured one of trellis.toml, at the nearer of its
+    two head sizes; of 8 bits the even steps' (4.5/127)²/12."""
     if bits == 8:
         return (UNIFORM_REACH / 127) ** 2 / 12
     if not trellis:
