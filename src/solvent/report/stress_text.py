@@ -228,7 +228,9 @@ def electricity_words(document: Document) -> str:
     """How little of a machine's cost electricity is."""
     found = document["electricity"]
     low, high = (share_text(found[end]) for end in ("low", "high"))
-    return f"Electricity is {low} to {high} of what a rented machine costs ({found['source']})."
+    owned = found.get("owned_share")
+    own = "" if owned is None else f"; of what this product's own machines cost it is {share_text(owned)} (the audit)"
+    return f"Electricity is {low} to {high} of what a rented machine costs ({found['source']}){own}."
 
 
 def two(value: object) -> str:

@@ -209,3 +209,31 @@ def test_a_number_that_cant_be_computed_with_is_named(place: tuple[Any, ...], va
 def test_a_vendors_name_cant_narrow_what_it_isnt() -> None:
     m = model(provider="a[b], c")
     assert m.product.vendors() == [("a_b__ c", 1.0)] and m.moves("api_price[a_b__ c]") is None
+
+
+def owned(residual: str | None = "0.4", electricity: str = "0.3", **changes: Any) -> dict[str, Any]:
+    """The product on a machine of its own, of whose cost the statement says what it is made of."""
+    document = statement(reserved=True, provider="owned", **changes)
+    shares = {"_electricity_share": electricity, "_residual_share": residual}
+    document["tables"]["prices"]["rows"][0] |= shares
+    return document
+
+
+def test_a_machine_of_ones_own_loses_what_it_sells_for_and_pays_for_its_own_electricity() -> None:
+    m = Model(from_statement(owned(), POWER))
+    assert m.moves("residual_value") is None and m.moves("rental_price") == "it rents no machine"
+    # Residual halved: half of 40% of 130 comes back. Electricity tripled: twice 30% of 130, not [power]'s 3.4%.
+    assert m.at({"residual_value": 0.5}).compute_usd == pytest.approx(130 * 1.2, rel=EXACT)
+    assert m.at({"power_price": 3.0}).compute_usd == pytest.approx(130 * 1.6, rel=EXACT)
+    assert m.product.owned_electricity() == pytest.approx(0.3)
+    # Without [power] the statement's own share still counts; without a residual there is none to lose.
+    bare = Model(from_statement(owned(residual=None)))
+    assert bare.moves("power_price") is None
+    assert bare.moves("residual_value") == "nobody says what its own machines sell for"
+    assert model().product.owned_electricity() is None
+
+
+@pytest.mark.parametrize("share", ["nan", "-0.1", "1e9", "x", [1]])
+def test_a_share_that_is_none_is_refused(share: Any) -> None:
+    with pytest.raises(ReportError, match="audit"):
+        from_statement(owned(electricity=share))

@@ -77,7 +77,7 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
         "vendors": [{"vendor": vendor, "share": share} for vendor, share in product.vendors()],
         "electricity": {
             "share": power.share, "low": power.low * power.usd_per_kwh, "high": power.high * power.usd_per_kwh,
-            "source": power.source,
+            "source": power.source, "owned_share": product.owned_electricity(),
         } if power else None,
         "line": _line(base, worst),
         "passed": base.verdict in PASSES and all(r.outcome.verdict in PASSES for r in results if r.touches),

@@ -5,9 +5,9 @@
   revenue'  = recurring · customers · seats + (by use + converting · conversion) · outputs'/outputs
   other'    = what follows revenue · revenue'/revenue + the rest · customers
   margin'   = revenue' − other' − compute'
-An API costs the lower of its price and that of an equal open model. Electricity is its share of a machine's cost
-(and of an API's, as if its vendor passed all of it on: an upper bound). Amounts are floats: estimates of a month.
-It reads no files. Enter at `Model.at` (one state) and `Model.over` (many at once, for indices).
+An API costs the lower of its price and that of an equal open model. Electricity is its share of a machine's cost: of
+an owned one's as the statement says it, else [power]'s (an API's vendor is taken to pass all of it on: an upper bound).
+Amounts are floats: estimates of a month. It reads no files. Enter at `Model.at` (one state) and `Model.over` (many at once, for indices).
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ class Model:
         return self._revenue_moves(name)
 
     def _power_moves(self) -> str | None:
+        if any(part.electricity_share is not None for part in self.product.parts):
+            return None
         if self.product.power is None:
             return "the scenario file has no [power] table"
         return None if self.product.share("api", "rented", "owned") else "a flat subscription has its power inside"
@@ -183,6 +185,8 @@ class Model:
             return lower
         if part.kind == "rented":
             return (of("rental_price") + electricity) / of("machine_output")
+        if part.electricity_share is not None:
+            electricity = (of("power_price") - 1.0) * part.electricity_share
         lost = (1.0 - of("residual_value")) * (part.residual_share or 0.0)
         return (1.0 + electricity + lost) / of("machine_output")
 

@@ -30,6 +30,9 @@ RECURRING = ("subscription", "seats", "minimum commitment")
 BY_USE = ("overage", "outputs", "requests", "input tokens", "cached input tokens", "output tokens", "credits",
           "outcomes", "advertising")  # fmt: skip
 CONVERTING = ("conversions", "free tier")
+# A residual value may take off more than what is left to pay; no more than this many times.
+MAX_SHARE = 1e6
+OWN_SHARES = ("_residual_share", "_electricity_share")
 _PART = re.compile(r"^(?P<head>[^:]+): .* = (?P<usd>-?\d+(?:\.\d+)?) USD(?: \(.*\))?$")
 _NARROWING = re.compile(r"[\[\],]")
 _BUCKET_MODALITY = (("video", "video"), ("image", "image"), ("audio", "speech"), ("chars", "speech"))
@@ -39,8 +42,8 @@ _BUCKET_MODALITY = (("video", "video"), ("image", "image"), ("audio", "speech"),
 class Part:
     """A share of compute with one kind, vendor and modality.
 
-    residual_share: what the residual value takes off capital, as a share of the part's cost; None where nobody says
-    what an owned machine was made of.
+    residual_share: what the residual value takes off capital, electricity_share: what electricity is, both as shares
+    of the part's cost; None where nobody says what an owned machine was made of.
     """
 
     kind: PartKind
@@ -48,6 +51,7 @@ class Part:
     modality: str
     share: float
     residual_share: float | None = None
+    electricity_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,12 @@ class Product:
     def share(self, *kinds: PartKind) -> float:
         """Share of compute that runs on these kinds of place."""
         return sum(part.share for part in self.parts if part.kind in kinds)
+
+    def owned_electricity(self) -> float | None:
+        """What electricity is of its own machines' cost; None where it owns none, or nobody says."""
+        known = [(part.share, part.electricity_share) for part in self.parts if part.electricity_share is not None]
+        whole = sum(share for share, _ in known)
+        return sum(share * electricity for share, electricity in known) / whole if whole else None
 
 
 def grouped(product: Product, n_groups: int) -> Product:
@@ -166,6 +176,7 @@ def _parts(document: Mapping[str, Any]) -> Iterable[Part]:
     """Compute by place: the rows of the prices table by kind and vendor, each shared out over modalities."""
     subscribed = str(document["product"].get("name", "")).endswith("USD subscription")
     costs: dict[tuple[PartKind, str], float] = {}
+    made_of: dict[tuple[PartKind, str], Mapping[str, Any]] = {}
     for row in document["tables"].get("prices", {}).get("rows", []):
         kind: PartKind = "subscription" if subscribed else "api"
         if row.get("service") == "reserved" and row.get("provider") in ("rented", "owned"):
@@ -174,6 +185,7 @@ def _parts(document: Mapping[str, Any]) -> Iterable[Part]:
         # Brackets and commas narrow the key of an assumption.
         vendor = _NARROWING.sub("_", vendor)
         costs[kind, vendor] = costs.get((kind, vendor), 0.0) + float(row["cost_usd"])
+        made_of[kind, vendor] = row
     total = sum(costs.values())
     modalities = _modalities(document.get("basis", {}))
     if not total:
@@ -182,7 +194,16 @@ def _parts(document: Mapping[str, Any]) -> Iterable[Part]:
     for (kind, vendor), usd in sorted(costs.items(), key=lambda item: -item[1]):
         for modality, share in modalities.items():
             if usd * share:
-                yield Part(kind, vendor, modality, usd / total * share)
+                own = [_optional_share(made_of[kind, vendor].get(name)) for name in OWN_SHARES]
+                yield Part(kind, vendor, modality, usd / total * share, *own)
+
+
+def _optional_share(text: Any) -> float | None:
+    """A share of a machine's cost; none below zero, and none that makes the cost of an hour negative when it goes."""
+    number = None if text is None else float(text)
+    if number is not None and not 0 <= number <= MAX_SHARE:
+        raise ValueError(f"a part of a machine's cost is {text!r} of it")
+    return number
 
 
 def _modalities(basis: Mapping[str, Any]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from solvent.money.audit.contributions import customer_lines
 from solvent.money.audit.figures import ratio
 from solvent.money.audit.pricing import Pricing, UsedRate
 from solvent.money.audit.totals import Key, Total
+from solvent.money.prices.offer import cost_shares
 from solvent.money.revenue.lines import RevenueLine
 from solvent.records import BUCKET_BY_NAME
 
@@ -338,6 +339,7 @@ def _offer_row(pricing: Pricing, rate_no: int, total: Total) -> Row:
     offer = pricing.rates[rate_no].offer
     assert offer is not None
     busy, cost = pricing.offer_usage[rate_no]
+    shares = {f"_{part}_share": exact_text(share) for part, share in cost_shares(offer).items()}
     return {
         "card": offer.name,
         "provider": offer.kind,
@@ -352,4 +354,5 @@ def _offer_row(pricing: Pricing, rate_no: int, total: Total) -> Row:
             f"{offer.n_machines} × {offer.kind} machine reserved for the span = {_usd(cost)} USD, idle hours paid for",
             f"busy {float(100 * busy):.2f}% of the reserved time",
         ],
+        **shares,
     }

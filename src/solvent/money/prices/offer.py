@@ -96,6 +96,24 @@ def _owned_usd_per_hour(offer: Offer) -> Fraction:
     return (capital + electricity) * (1 + _exact(offer.operator_share))
 
 
+def cost_shares(offer: Offer) -> dict[str, Fraction]:
+    """Of an hour's cost of an owned machine: what electricity is, and what the residual value takes off.
+
+    electricity: power_kw · pue · usd_per_kwh · (1 + operator_share) ÷ USD per hour.
+    residual: residual/(life · 8766) · (1 + operator_share) ÷ USD per hour; left out where no residual is stated.
+    Nothing for a rented machine, whose rent covers both, and for one that costs nothing. Exact.
+    """
+    total = usd_per_hour_total(offer) / offer.n_machines
+    if offer.kind == "rented" or total == 0:
+        return {}
+    staffed = 1 + _exact(offer.operator_share)
+    pue = _exact(offer.pue) if offer.pue is not None else Fraction(1)
+    shares = {"electricity": _exact(offer.power_kw) * pue * _exact(offer.usd_per_kwh) * staffed / total}
+    if offer.residual_usd is not None:
+        shares["residual"] = _exact(offer.residual_usd) / (_exact(offer.life_years) * HOURS_PER_YEAR) * staffed / total
+    return shares
+
+
 def _exact(value: Decimal | None) -> Fraction:
     """The value as a fraction; a part of the cost that the offer's kind lets one leave out is 0."""
     return Fraction(value) if value is not None else Fraction(0)

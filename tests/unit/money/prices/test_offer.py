@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from solvent.errors import PriceError
-from solvent.money.prices.offer import Offer, reserved_cost_usd, usd_per_hour_total, utilisation, work_s
+from solvent.money.prices.offer import Offer, cost_shares, reserved_cost_usd, usd_per_hour_total, utilisation, work_s
 
 COMMON = {
     "name": "box", "serves": ["m"], "source": "bench", "date": "2026-01-01",
@@ -101,3 +101,15 @@ def test_no_time_at_all() -> None:
 def test_refuses(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         offer(**fields)
+
+
+def test_what_an_owned_hour_is_made_of_by_hand() -> None:
+    # 1 USD/h of capital less 0.5 of residual, 0.1 of electricity: an hour is 0.6.
+    whole = offer(**OWNED, residual_usd=17532, n_machines=3)
+    assert cost_shares(whole) == {"electricity": Fraction(1, 6), "residual": Fraction(5, 6)}
+    # A fifth more for whoever runs it is on both; 0.4 USD/h of other cost makes the hour 0.72 + 0.4 = 1.12.
+    dearer = offer(**OWNED, residual_usd=17532, operator_share="0.2", other_usd_per_year="3506.4")
+    assert cost_shares(dearer) == {"electricity": Fraction(12, 112), "residual": Fraction(60, 112)}
+    # No residual stated is none known, not none; a rent holds it all.
+    assert cost_shares(offer(**OWNED)) == {"electricity": Fraction(1, 11)}
+    assert cost_shares(offer(kind="rented", usd_per_hour=1)) == {}
