@@ -22,6 +22,11 @@ from solvent.machine.engine.tokeniser import Tokeniser
 class FakeSequence:
     context: int
     tokens: list[int] = dataclasses.field(default_factory=list)
+    model: FakeModel | None = None
+    cache: str = "f16"
+
+    def fork(self) -> FakeSequence:
+        return dataclasses.replace(self, tokens=list(self.tokens))
 
     @property
     def n_tokens(self) -> int:
@@ -38,10 +43,11 @@ class FakeModel:
         self.table = table.astype(np.float32)
         self.config: Config = dataclasses.replace(engine_models.LLAMA, n_vocab=len(table), context=context)
         self.calls: list[tuple[str, int]] = []
+        self.cache = "f16"
         self.sequences: list[FakeSequence] = []
 
     def new_sequence(self, context: int | None = None) -> FakeSequence:
-        self.sequences.append(FakeSequence(context or self.config.context))
+        self.sequences.append(FakeSequence(context or self.config.context, model=self))
         return self.sequences[-1]
 
     def extend(self, sequence: FakeSequence, tokens: Iterable[int], logits: str = "last") -> np.ndarray:

@@ -27,7 +27,7 @@ def harmless(text: str) -> str:
 def speed_line(reply: Mapping[str, Any]) -> str:
     """Tokens, seconds and tokens per second of prompt and reply, and what ended it; the seed where one was drawn."""
     parts = [
-        _part("prompt", reply["n_prompt_tok"], reply["prompt_s"], reply["prompt_tok_per_s"]),
+        _part("prompt", reply["n_prompt_tok"], reply["prompt_s"], reply["prompt_tok_per_s"], reply["n_known_tok"]),
         _part("reply", reply["n_output_tok"], reply["decode_s"], reply["decode_tok_per_s"]),
         _ENDS[reply["finish_reason"]],
     ]
@@ -46,6 +46,7 @@ def _quoted(text: str) -> str:
     return f'"{visible(text)}"'
 
 
-def _part(name: str, n_tok: int, seconds: float, tok_per_s: float | None) -> str:
+def _part(name: str, n_tok: int, seconds: float, tok_per_s: float | None, n_known_tok: int = 0) -> str:
     rate = "" if tok_per_s is None else f", {tok_per_s:,.{0 if tok_per_s >= 100 else 1}f} tok/s"
-    return f"{name} {n_tok:,} tok in {seconds:.2f} s{rate}"
+    known = f" ({n_known_tok:,} restored)" if n_known_tok else ""
+    return f"{name} {n_tok:,} tok{known} in {seconds:.2f} s{rate}"

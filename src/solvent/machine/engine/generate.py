@@ -1,8 +1,9 @@
 """Text from a model, token by token: prompts in, a stream of steps out.
 
-Several prompts decode together. A step is made after each token: text comes as soon as it is certain, which is when
-its last byte is there and no stop string can begin in it; a stop string is never shown. Whatever ends the iteration
-(an exception, Ctrl-C between two tokens or within a prompt, the caller's `break`) leaves the model as it was.
+Several prompts decode together, and what they begin with alike is read once (prefix.py). A step is made after each
+token: text comes as soon as it is certain, which is when its last byte is there and no stop string can begin in it; a
+stop string is never shown. Whatever ends the iteration (an exception, Ctrl-C between two tokens or within a prompt,
+the caller's `break`) leaves the model as it was.
 What it doesn't do: chat (chat.py), choose a token (sample.py).
 Enter at `generate`.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import numpy as np
 
 from solvent.errors import EngineError
+from solvent.machine.engine.prefix import Prefixes, end_of_step
 from solvent.machine.engine.sample import Sampling, draws, log_probabilities, sample
 from solvent.machine.engine.tokeniser import Tokeniser
 
@@ -101,7 +103,8 @@ class Step:
 
     prompt: which of the prompts.   text: what became certain with this token, often "" or more than its own; the
     texts of all steps joined are the reply.   logprob, top: ln p of the token and of the most probable ones, or None.
-    finish_reason: set on the last step of each prompt."""
+    finish_reason: set on the last step of each prompt.   n_known_tok: on a prompt's first step, tokens of the prompt
+    that weren't read, since another sequence had read them."""
 
     prompt: int
     token: int
@@ -109,14 +112,20 @@ class Step:
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
     finish_reason: FinishReason | None = None
+    n_known_tok: int = 0
 
 
 def generate(
-    model: Model, tokeniser: Tokeniser, prompts: Sequence[Sequence[int]], settings: Settings | None = None
+    model: Model,
+    tokeniser: Tokeniser,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings | None = None,
+    prefixes: Prefixes | None = None,
 ) -> Iterator[Step]:
     """Continues every prompt; yields a step per prompt and token, in the prompts' order within each round.
 
-    prompts: tokens of each.   Every prompt is checked before the model reads the first.
+    prompts: tokens of each.   Every prompt is checked before the model reads the first.   prefixes: what was read
+    before, to begin with; each prompt is added when it is read. Prompts of one call share what they begin with anyway.
     Exactness: with one seed a prompt's reply doesn't depend on the others but for the rounding of batched products.
     Raises: EngineError (no prompt, an empty one, a token outside the vocabulary, a prompt that fills the context)."""
     settings = settings or Settings()
@@ -129,7 +138,8 @@ def generate(
         _check_prompt(f"prompt {i}" if len(prompts) > 1 else "prompt", prompt, model.config.n_vocab, context)
     if settings.sampling.seed is None:
         settings = replace(settings, sampling=replace(settings.sampling, seed=secrets.randbits(32)))
-    return _run(model, [_Growing(i, list(prompt), tokeniser, settings) for i, prompt in enumerate(prompts)], context)
+    replies = [_Growing(i, list(prompt), tokeniser, settings, context) for i, prompt in enumerate(prompts)]
+    return _run(model, replies, Prefixes() if prefixes is None else prefixes)
 
 
 def _check_prompt(where: str, prompt: Sequence[int], n_vocab: int, context: int) -> None:
@@ -142,13 +152,15 @@ def _check_prompt(where: str, prompt: Sequence[int], n_vocab: int, context: int)
         raise EngineError(where, f"token {wrong}", f"0 to {n_vocab - 1}, the vocabulary")
 
 
-def _run(model: Model, replies: list[_Growing], context: int) -> Iterator[Step]:
+def _run(model: Model, replies: list[_Growing], prefixes: Prefixes) -> Iterator[Step]:
     active = []
+    most_tok = max(reply.most_tok for reply in replies)
     for reply in replies:
-        settings = reply.settings
-        n_needed = context if settings.max_tokens is None else len(reply.tokens) + settings.max_tokens
-        reply.sequence = model.new_sequence(min(n_needed, context))
-        yield reply.first(model)
+        prompt = list(reply.tokens)
+        reply.sequence = prefixes.begin(model, prompt, most_tok)
+        first = reply.first(model)
+        prefixes.add(reply.sequence, prompt)
+        yield first
         if not reply.finished:
             active.append(reply)
     while active:
@@ -168,12 +180,13 @@ def _round(model: Model, active: list[_Growing]) -> Iterator[Step]:
 
 
 class _Growing:
-    """One prompt's reply as it grows."""
+    """One prompt's reply as it grows.   most_tok: tokens that its sequence may hold."""
 
-    def __init__(self, index: int, prompt: list[int], tokeniser: Tokeniser, settings: Settings) -> None:
+    def __init__(self, index: int, prompt: list[int], tokeniser: Tokeniser, settings: Settings, context: int) -> None:
         self.index = index
         self.tokens = prompt
         self.settings = settings
+        self.most_tok = context if settings.max_tokens is None else min(len(prompt) + settings.max_tokens, context)
         self.sequence: Any = None
         self.finished = False
         self._n_prompt = len(prompt)
@@ -189,11 +202,21 @@ class _Growing:
         return self.settings.sampling.greedy and self.settings.logprobs is None
 
     def first(self, model: Model) -> Step:
-        """Reads the prompt and takes the first token after it."""
+        """Reads what isn't known of the prompt and takes the first token after it."""
+        n_known = self.sequence.n_tokens
+        end = end_of_step(n_known, len(self.tokens))
+        if n_known < end < len(self.tokens):
+            model.extend(self.sequence, self.tokens[n_known:end], "none")
+            n_read = end
+        else:
+            n_read = n_known
+        rest = self.tokens[n_read:]
         if self.takes_likeliest:
-            return self.take(model.greedy(self.sequence, self.tokens), None)
-        logits = model.extend(self.sequence, self.tokens)
-        return self.take(self.choose(logits), logits)
+            step = self.take(model.greedy(self.sequence, rest), None)
+        else:
+            logits = model.extend(self.sequence, rest)
+            step = self.take(self.choose(logits), logits)
+        return replace(step, n_known_tok=n_known)
 
     def choose(self, logits: Any) -> int:
         return sample(logits, self.settings.sampling, self.tokens, self._draw)
@@ -211,7 +234,7 @@ class _Growing:
                 reason = "stop"
             elif len(self.tokens) - self._n_prompt == self.settings.max_tokens:
                 reason = "length"
-            elif self.sequence.n_tokens >= self.sequence.context:
+            elif self.sequence.n_tokens >= self.most_tok:
                 reason = "context"
         if reason and not self._text.found:
             text += self._text.feed(self._stream.close()) + self._text.close()

@@ -17,6 +17,7 @@ from solvent.machine.engine.generate import FinishReason, Step
 class Reply:
     """What a model answered to one prompt; `str(reply)` is its text.
 
+    n_known_tok: tokens of the prompt that weren't read: restored from a file, or read for a prompt before.
     tokens: with the one that ended it.   logprobs, top: one entry a token, where they were asked for.
     finish_reason: "stop", "length" or "context"; None while it runs, or where it was interrupted.
     prompt_s: from the start to the first token.   decode_s: from the first token to the last. With several prompts
@@ -31,6 +32,7 @@ class Reply:
     finish_reason: FinishReason | None = None
     prompt_s: float = 0.0
     decode_s: float = 0.0
+    n_known_tok: int = 0
 
     def __str__(self) -> str:
         return self.text
@@ -39,6 +41,7 @@ class Reply:
         """Adds a step that was made now_s after the start."""
         if not self.tokens:
             self.prompt_s = now_s
+            self.n_known_tok = step.n_known_tok
         self.decode_s = now_s - self.prompt_s
         self.tokens.append(step.token)
         self.text += step.text
@@ -49,8 +52,8 @@ class Reply:
 
     @property
     def prompt_tok_per_s(self) -> float | None:
-        """Tokens of the prompt over the time to the first token; None before it."""
-        return self.n_prompt_tok / self.prompt_s if self.prompt_s > 0 else None
+        """Tokens of the prompt that were read, over the time to the first token; None before it."""
+        return (self.n_prompt_tok - self.n_known_tok) / self.prompt_s if self.prompt_s > 0 else None
 
     @property
     def decode_tok_per_s(self) -> float | None:
@@ -63,6 +66,7 @@ class Reply:
             "text": self.text,
             "finish_reason": self.finish_reason,
             "n_prompt_tok": self.n_prompt_tok,
+            "n_known_tok": self.n_known_tok,
             "n_output_tok": len(self.tokens),
             "tokens": self.tokens,
             "prompt_s": self.prompt_s,
