@@ -70,7 +70,7 @@ def _command(path: Path) -> Wired:
     from solvent.measure.command_target import CommandTarget
 
     target = CommandTarget.of(path)
-    return Wired(target, target.document(), own_process=False, text=True, meter=True, close=target.close)
+    return Wired(target, target.document(), own_process=False, text=True, meter=True)
 
 
 def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:

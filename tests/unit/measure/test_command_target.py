@@ -51,11 +51,7 @@ def target(tmp_path: Path, program: str, more: str = "", output: str = 'count = 
 
 def asked(made: CommandTarget, *requests: Request) -> list[Answer]:
     async def run() -> list[Answer]:
-        try:
-            return list(await asyncio.gather(*(made.answer(one, time.monotonic) for one in requests or (REQUEST,))))
-        finally:
-            made.close()
-            await asyncio.sleep(0.05)
+        return list(await asyncio.gather(*(made.answer(one, time.monotonic) for one in requests or (REQUEST,))))
 
     return asyncio.run(run())
 
@@ -99,10 +95,7 @@ def test_a_program_that_stays_and_dies_is_an_error_and_starts_again(tmp_path: Pa
     made = target(tmp_path, STAYS.format(work=work), line, 'count = "vectors"')
 
     async def run() -> list[Answer]:
-        found = [await made.answer(Request("r", None, text, None, None), time.monotonic) for text in ("a", "bad", "b")]
-        made.close()
-        await asyncio.sleep(0.05)
-        return found
+        return [await made.answer(Request("r", None, text, None, None), time.monotonic) for text in ("a", "bad", "b")]
 
     first, second, third = asyncio.run(run())
     assert first.error is None and third.error is None
@@ -161,10 +154,7 @@ def test_a_late_answer_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
     made = target(tmp_path, program, "stays = true\nstdin = '{prompt}'\ntimeout_s = 1")
 
     async def run() -> list[Answer]:
-        found = [await made.answer(Request("r", None, n, None, None), time.monotonic) for n in ("3", "1", "5")]
-        made.close()
-        await asyncio.sleep(0.05)
-        return found
+        return [await made.answer(Request("r", None, n, None, None), time.monotonic) for n in ("3", "1", "5")]
 
     first, second, third = asyncio.run(run())
     assert (first.n_outputs, third.n_outputs) == (3, 5) and (second.error or "").startswith("timeout")
