@@ -86,7 +86,9 @@ def command(
         work = work_of({**shape, **traced}, wired, requests)
         load = Load(None if work.timed else concurrency, requests, max_time_s)
         first = warm_up if warm_up is not None else 1 if work.timed or sweep else places
-        setup = Setup(wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter)
+        setup = Setup(
+            wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter, wired.own_process
+        )  # fmt: skip
         document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
         if quality:
             from solvent.cli.measure_quality import Quality, add_quality

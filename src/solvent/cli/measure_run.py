@@ -75,7 +75,6 @@ def measured(job: Job, terms: Terms, out: Path | None) -> tuple[dict[str, Any], 
         hourly=terms.hourly,
         per_token=terms.per_token,
         memory_bytes=peak_memory_bytes(job.wired.own_process, job.server_pid),
-        own_process=job.wired.own_process,
         notes=job.wired.notes(),
     )
     return result_document(points, about), log.remove if log else lambda: None

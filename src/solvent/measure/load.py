@@ -90,12 +90,18 @@ def percentile(values: Sequence[float], q: float) -> float | None:
 
 
 async def run_load(
-    target: Target, requests: Iterator[Request], load: Load, clock: Clock, take: Callable[[Answer], bool]
+    target: Target,
+    requests: Iterator[Request],
+    load: Load,
+    clock: Clock,
+    take: Callable[[Answer], bool],
+    watch: Watch | None = None,
 ) -> Watch:
     """Runs the load until the requests, n_max or max_time_s end, or `take` says that it was enough.
 
-    take: is given each answer as it comes, and returns whether to begin further requests."""
-    watch = Watch()
+    take: is given each answer as it comes, and returns whether to begin further requests.
+    watch: what the client sees of itself is noted there, also where the load is cut short."""
+    watch = watch or Watch()
     runner = _Run(target, requests, load, clock, take)
     lag = asyncio.create_task(_watch_lag(watch))
     cpu_s, start_s = time.process_time(), clock()

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from solvent.errors import MeasureError
 from solvent.figure import Figure, Figures
-from solvent.measure.energy.window import energy_figure
 from solvent.measure.figures import Measured, add_figures, faults, totals
 from solvent.measure.metrics import Slo
 from solvent.measure.money import Hourly, PerToken, add_hourly, add_per_token
 from solvent.measure.run import Point
+from solvent.measure.session_end import client_of, energy_of
 from solvent.measure.stop import anytime_interval
 from solvent.measure.sweep import knee_of
 
@@ -30,7 +30,7 @@ class About:
     """What a result says beside its samples.
 
     plan: target, workload and load as JSON-ready fields.   memory_bytes: the most the target held, None where it
-    isn't known.   own_process: the target computed in this process."""
+    isn't known."""
 
     plan: Mapping[str, Any]
     machine: Mapping[str, Any]
@@ -39,7 +39,6 @@ class About:
     hourly: Hourly | None = None
     per_token: PerToken | None = None
     memory_bytes: int | None = None
-    own_process: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -90,12 +89,16 @@ def point_document(point: Point, about: About) -> dict[str, Any]:
         "figures": figures.document(),
         "totals": totals(point.samples),
         "faults": faults(point.samples),
-        "client": point.watch.document(own_process=about.own_process) if point.watch else None,
+        "client": client_of(point.ends, _sessions(point)),
         "stop": stop,
         "stopped_by": point.stopped_by,
-        "sessions": len({sample["session"] for sample in point.samples}),
+        "sessions": len(_sessions(point)),
         "samples": list(point.samples),
     }
+
+
+def _sessions(point: Point) -> list[int]:
+    return sorted({sample["session"] for sample in point.samples})
 
 
 def _memory(figures: Figures, about: About, date: str) -> None:
@@ -115,13 +118,14 @@ def _memory(figures: Figures, about: About, date: str) -> None:
 
 
 def _energy(figures: Figures, point: Point, date: str) -> None:
-    """Joules of this session over the tokens and outputs of this session; unknown stays unknown."""
-    energy = energy_figure(point.energy, "energy_j", date) if point.energy else None
+    """Joules of all sessions over the tokens and outputs of all; unknown stays unknown."""
+    energy = energy_of(point.ends, _sessions(point))
+    energy = replace(energy, date=energy.date or date) if energy else None
     if energy is None:
         note = "the target's machine isn't metered from here"
         energy = Figure("energy_j", "energy", None, "J", "measured", "none", date=date, note=note)
     figures.add(energy)
-    here = totals([sample for sample in point.samples if sample["session"] == point.session])
+    here = totals(point.samples)
     for name, label, unit, key in (
         ("energy_per_output_token", "energy per output token", "J/tok", "output_tok"),
         ("energy_per_output", "energy per output", "J/output", "outputs"),

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from solvent.errors import MeasureError
-from solvent.measure.energy.window import EnergyWindow
+from solvent.measure.energy.window import EnergyWindow, energy_figure
 from solvent.measure.load import Load, Watch, run_load
 from solvent.measure.metrics import Metrics, of_answer
 from solvent.measure.sample_log import SampleLog
+from solvent.measure.session_end import SessionEnd
 from solvent.measure.stop import StopRule
 from solvent.measure.sweep import next_concurrency
 from solvent.measure.target import Answer, Clock, Request, Target
@@ -41,7 +42,8 @@ class Setup:
 
     requests: by the prefix of their ids, the same ones every time.   warm_up: requests whose answers aren't kept.
     precision, precision_of: of the stop rule, None for none.   sweep: the largest concurrency to try; None measures
-    `load` alone.   meter: whether this machine's joules are the target's."""
+    `load` alone.   meter: whether this machine's joules are the target's.
+    own_process: the target computes in this process."""
 
     target: Target
     requests: Callable[[str], Iterator[Request]]
@@ -51,6 +53,7 @@ class Setup:
     precision_of: str = "latency"
     sweep: int | None = None
     meter: bool = False
+    own_process: bool = False
 
     def stop_rule(self, concurrency: int | None) -> StopRule | None:
         if self.precision is None:
@@ -62,15 +65,14 @@ class Setup:
 
 @dataclass(slots=True)
 class Point:
-    """One load's outcome. samples: of all sessions.   watch, energy: of this session, None where nothing ran in it."""
+    """One load's outcome. samples: of all sessions.   ends: how each ended, where that is known."""
 
     concurrency: int | None
     samples: list[dict[str, Any]]
     session: int
     rule: StopRule | None
     stopped_by: str = "requests"
-    watch: Watch | None = None
-    energy: EnergyWindow | None = None
+    ends: dict[int, SessionEnd] = field(default_factory=dict)
     values: list[float] = field(default_factory=list)
 
 
@@ -108,6 +110,7 @@ def _point(setup: Setup, load: Load, prefix: str, log: SampleLog | None, tell: T
     rule = setup.stop_rule(load.concurrency)
     kept = [one for one in (log.kept if log else []) if one["request_id"].startswith(prefix + "r")]
     point = Point(load.concurrency, kept, log.session if log else 0, rule)
+    point.ends = {session: end for (name, session), end in log.ended.items() if name == prefix} if log else {}
     for sample in kept:
         _watch_metric(point, sample)
     if rule and rule.reached(point.values):
@@ -142,13 +145,16 @@ async def _load_point(setup: Setup, load: Load, prefix: str, into: tuple[Point, 
             return False
         return True
 
-    if setup.meter:
-        point.energy = EnergyWindow().open()
+    window, watch = EnergyWindow().open() if setup.meter else None, Watch()
     try:
-        point.watch = await run_load(setup.target, left, load, clock, take)
+        await run_load(setup.target, left, load, clock, take, watch)
     finally:
-        if point.energy:
-            point.energy.close()
+        energy = energy_figure(window.close()) if window else None
+        end = SessionEnd(energy, watch.document(own_process=setup.own_process))
+        if any(sample["session"] == point.session for sample in point.samples):
+            point.ends[point.session] = end
+            if log:
+                log.add_end(prefix, end)
     if load.max_time_s is not None and clock() >= load.max_time_s and point.stopped_by != "precision":
         point.stopped_by = "time"
 

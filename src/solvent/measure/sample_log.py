@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from solvent.errors import MeasureError
+from solvent.measure.session_end import SessionEnd
 
 SCHEMA = "solvent.samples/1"
 MAX_BYTES = 4 << 30
@@ -26,11 +27,14 @@ SYNC_S = 1.0
 
 @dataclass(slots=True)
 class SampleLog:
-    """The samples of one measurement. session: how often it was begun, from 0.   kept: what earlier sessions left."""
+    """The samples of one measurement. session: how often it was begun, from 0.   kept: what earlier sessions left.
+
+    ended: how each of them ended, by point and session; one that was killed isn't there."""
 
     path: Path
     session: int
     kept: list[dict[str, Any]]
+    ended: dict[tuple[str, int], SessionEnd]
     _handle: int = -1
     _synced_s: float = field(default=0.0)
 
@@ -49,11 +53,11 @@ class SampleLog:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise MeasureError(str(path), "another run writes it", "one run at a time", "wait for it") from None
-            kept = _read(handle, path, plan)
+            kept, ended = _read(handle, path, plan)
         except BaseException:
             os.close(handle)
             raise
-        log = cls(path, 1 + max((line["session"] for line in kept), default=-1), kept, handle)
+        log = cls(path, 1 + max((line["session"] for line in kept), default=-1), kept, ended, handle)
         if os.fstat(handle).st_size == 0:
             log._write({"schema": SCHEMA, "plan": plan})
         return log
@@ -64,6 +68,11 @@ class SampleLog:
         if now_s - self._synced_s >= SYNC_S:
             os.fsync(self._handle)
             self._synced_s = now_s
+
+    def add_end(self, point: str, end: SessionEnd) -> None:
+        """Adds how this session ended.   point: the prefix of its samples' ids."""
+        self._write({"session": self.session, "ended": {"point": point, **end.document()}})
+        os.fsync(self._handle)
 
     def _write(self, line: dict[str, Any]) -> None:
         content = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -81,7 +90,9 @@ class SampleLog:
         os.close(self._handle)
 
 
-def _read(handle: int, path: Path, plan: dict[str, Any]) -> list[dict[str, Any]]:
+def _read(
+    handle: int, path: Path, plan: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[tuple[str, int], SessionEnd]]:
     size = os.fstat(handle).st_size
     if size > MAX_BYTES:
         raise MeasureError(str(path), f"{size:,} bytes", f"at most {MAX_BYTES:,}")
@@ -93,7 +104,7 @@ def _read(handle: int, path: Path, plan: dict[str, Any]) -> list[dict[str, Any]]
         os.ftruncate(handle, len(whole))
     lines = whole.splitlines()
     if not lines:
-        return []
+        return [], {}
     first = _object(lines[0], f"{path}:1")
     if first.get("plan") != json.loads(json.dumps(plan)):
         found = first.get("plan")
@@ -101,11 +112,17 @@ def _read(handle: int, path: Path, plan: dict[str, Any]) -> list[dict[str, Any]]
         differing = ", ".join(sorted(key for key in {*was, *plan} if was.get(key) != plan.get(key)))
         fix = "finish that one with its own options, or delete the file"
         raise MeasureError(str(path), f"samples of another measurement ({differing})", "the same options", fix)
-    kept = [_object(line, f"{path}:{number}") for number, line in enumerate(lines[1:], 2)]
-    for number, line in enumerate(kept, 2):
-        if not isinstance(line.get("session"), int) or not isinstance(line.get("request_id"), str):
+    kept, ended = [], {}
+    for number, line in enumerate(lines[1:], 2):
+        found = _object(line, f"{path}:{number}")
+        session, end = found.get("session"), found.get("ended")
+        if isinstance(session, int) and isinstance(end, dict) and isinstance(end.get("point"), str):
+            ended[end["point"], session] = SessionEnd.of(end, f"{path}:{number}")
+        elif isinstance(session, int) and isinstance(found.get("request_id"), str):
+            kept.append(found)
+        else:
             raise MeasureError(f"{path}:{number}", "a line without session and request_id", "a sample")
-    return kept
+    return kept, ended
 
 
 def _parts(handle: int, size: int) -> list[bytes]:
