@@ -139,6 +139,86 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
     assert harmless("a\x1b[2Jb\tc\nd\u202e🙂é") == "a\\x1b[2Jb\tc\nd\\u202e🙂é"
 
 
+WORDS = [f"{word} {i}" for i in range(40) for word in ("Lily", "saw", "a ball")]
+
+
+def test_a_saved_prompt_is_not_read_again(stories: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = str(tmp_path / "prompt.kv")
+    text = " ".join(WORDS[:20])
+    code, out, err = run(capsys, stories, text, "--max-tokens", "5", "--save-cache", path)
+    assert code == 0 and "tokens of the prompt in" in err and Path(path).stat().st_size > 10_000
+    plain = as_json(capsys, stories, text + " and then", "--max-tokens", "12")
+    code, out, err = run(capsys, stories, text + " and then", "--max-tokens", "12", "--cache-file", path)
+    assert code == 0 and out == plain["text"] + "\n"
+    again = as_json(capsys, stories, text + " and then", "--max-tokens", "12", "--cache-file", path)
+    assert again["tokens"] == plain["tokens"] and plain["n_known_tok"] == 0
+    assert plain["n_prompt_tok"] - 12 <= again["n_known_tok"] < plain["n_prompt_tok"]
+    assert f"({again['n_known_tok']} restored)" in err
+    # The opening token alone is common.
+    code, _, err = run(capsys, stories, "Zebra", "--max-tokens", "2", "--cache-file", path)
+    assert code == 0 and "(1 restored)" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["prompt.kv"]
+
+
+def test_wrong_caches_are_one_line(stories: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "prompt.kv"
+    assert run(capsys, stories, "Once upon a time", "--max-tokens", "1", "--save-cache", str(path))[0] == 0
+    whole = path.read_bytes()
+    flipped = tmp_path / "flipped.kv"
+    flipped.write_bytes(whole[:-500] + bytes([whole[-500] ^ 1]) + whole[-499:])
+    cut = tmp_path / "cut.kv"
+    cut.write_bytes(whole[:-9])
+    for words, said in [
+        (["--cache-file", str(flipped)], "a checksum that doesn't hold"),
+        (["--cache-file", str(cut)], "a checksum that doesn't hold"),
+        (["--cache-file", str(tmp_path / "none.kv")], "can't be read (No such file or directory)"),
+        (["--cache-file", stories], "no saved cache; expected a file that begins with solvntKV"),
+        (["--cache-file", str(path), "--kv", "tq4"], "keys and values as f16; expected tq4, as --kv says"),
+        (["--cache-file", str(path), "--kv", "auto"], "keys and values as f16; expected auto"),
+        (["--save-cache", str(tmp_path)], "a folder; expected a file to write"),
+        (["--save-cache", str(tmp_path / "no" / "a.kv")], "can't be written"),
+        (["--kv-budget", "0.1"], "--kv-budget: given; expected --kv auto"),
+        (["--kv-text", stories, "--kv", "tq4"], "--kv-text: given; expected --kv auto"),
+        (["--kv", "auto", "--kv-budget", "-1"], "budget: -1 nats per token; expected more than 0"),
+        (["--kv", "auto", "--kv-text", str(path)], "isn't UTF-8"),
+        (["--kv", "auto", "--kv-text", str(tmp_path / "no.txt")], "can't be read"),
+        (["--kv", "tq7"], "cache format"),
+        (["--kv", "auto"], "heads of 8 elements"),
+    ]:
+        code, out, err = run(capsys, stories, "Once", "--max-tokens", "1", *words)
+        assert code == 2 and out == "" and said in err, (words, err)
+        assert err.startswith("solvent: ") and err.count("\n") == 1
+
+
+def test_a_budget_has_a_format_of_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import engine_models
+
+    monkeypatch.setenv("SOLVENT_CACHE_DIR", str(tmp_path / "cache"))
+    path = engine_models.write(engine_models.tiny("llama", "f32", context=256), tmp_path / "tiny.gguf")
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog; " * 8)
+    words = (str(path), "the dog", "--max-tokens", "2", "--kv", "auto", "--kv-text", str(text), "--kv-budget")
+    code, _, err = run(capsys, *words, "0.05")
+    assert (
+        code == 0
+        and err.startswith("kv auto: ")
+        and "of 0.05 nats a token over 128 tokens at contexts of 128 to 256" in err
+    )
+    assert "remembered: " in err
+    assert "measured before: " in run(capsys, *words, "0.05")[2]
+    document = as_json(capsys, *words, "0.05")
+    assert document["model"]["cache_picked"]["mean_kl"] <= 0.05
+    assert document["model"]["cache"] == document["model"]["cache_picked"]["format"]
+    code, out, err = run(capsys, *words, "1e-9")
+    assert code == 2 and out == "" and "8 bits everywhere stray by" in err and "raise the budget" in err
+    # A prompt saved under a picked format is begun from without measuring.
+    saved = str(tmp_path / "a.kv")
+    assert run(capsys, *words, "0.05", "--save-cache", saved)[0] == 0
+    assert run(capsys, str(path), "the dog", "--max-tokens", "2", "--cache-file", saved)[0] == 0
+
+
 @needs_smollm2
 def test_smollm2_answers_by_its_template(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "smollm2", "What is the capital of Poland?", "--max-tokens", "20")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import sys
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from solvent.errors import EngineError
-
 if TYPE_CHECKING:
     from solvent.machine.engine.head import Head
-    from solvent.machine.engine.load import LanguageModel
-
-SCHEMA = "solvent.run/1"
-STDIN = "-"
 
 
 def command(
@@ -38,9 +30,25 @@ def command(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Draw the same again.")] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT; repeatable.")] = None,
     kv: Annotated[
-        str,
-        typer.Option("--kv", metavar="FORMAT", help="Keep keys and values as f16, or in few bits: tq4, tq4-3, tq3."),
-    ] = "f16",
+        str | None,
+        typer.Option(
+            "--kv",
+            metavar="FORMAT",
+            help="Keep keys and values as f16 (default), in few bits (tq4, tq4-3, tq3), or auto.",
+        ),
+    ] = None,
+    kv_budget: Annotated[
+        float | None, typer.Option(metavar="KL", help="With --kv auto: nats a token that it may stray; default 0.02.")
+    ] = None,
+    kv_text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --kv auto: text to measure on; default: our own.")
+    ] = None,
+    cache_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Begin from a prompt that --save-cache has saved.")
+    ] = None,
+    save_cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the prompt's keys and values, once it is read.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one a core.")] = None,
     context: Annotated[int | None, typer.Option(metavar="N", help="Tokens of prompt and reply together.")] = None,
     head: Annotated[
@@ -57,15 +65,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the reply as JSON, when it is complete.")] = False,
 ) -> None:
     """Continue a text with a model on this machine, or answer it where the model's file has a chat template."""
+    from solvent.cli import run_cache, run_print
     from solvent.cli.progress import progress
     from solvent.machine.engine.generate import Settings
     from solvent.machine.engine.load import load
     from solvent.machine.engine.reply import Reply
 
-    text = "" if as_card else _prompt(prompt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that knows no emoji gets an escape, not an error.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    text = "" if as_card else run_print.read_prompt(prompt)
+    run_print.prepare_output()
     settings = Settings.of(
         max_tokens=max_tokens,
         temperature=temperature,
@@ -78,70 +85,29 @@ def command(
         context=context,
         logprobs=logprobs,
     )
+    asked = run_cache.CacheOptions(kv, kv_budget, kv_text, cache_file, save_cache)
+    saved = asked.saved()
     with progress() as tell:
         tell(f"loading {model}", None)
-        loaded = load(model, context=context, threads=threads, head=cast("Head", head), cache=kv)
+        cache = asked.format(saved)
+        loaded = load(model, context=context, threads=threads, head=cast("Head", head), cache=cache, tell=tell)
+    if not as_json:
+        run_cache.tell_picked(loaded)
     if explain:
-        _explain(loaded)
+        run_print.explain(loaded)
     if as_card:
-        return _card(loaded, depth, as_json)
+        return run_print.show_card(loaded, depth, as_json)
+    prefixes = run_cache.restored(loaded, saved)
     tokens = loaded.prompt_tokens(text, chat)
     reply = Reply(len(tokens), settings.sampling.seed)
-    steps = loaded.steps(tokens, settings, reply)
+    steps = loaded.steps(tokens, settings, reply, prefixes)
     try:
         for step in steps:
             if not as_json:
-                _show(step.text)
+                run_print.show(step.text)
+            if save_cache is not None and len(reply.tokens) == 1:
+                run_cache.save_prompt(prefixes, save_cache)
     finally:
         # After Ctrl-C too: what came is complete up to the last token.
-        _finish({**loaded.spelt(reply), "settings": settings.document()}, loaded, as_json)
-
-
-def _explain(loaded: LanguageModel) -> None:
-    from solvent.machine.engine.card import explanation
-    from solvent.report.card_text import explanation_lines
-
-    for line in explanation_lines(explanation(loaded.model)):
-        typer.echo(line, err=True)
-
-
-def _card(loaded: LanguageModel, depth: int, as_json: bool) -> None:
-    from solvent.machine.engine.card import card
-    from solvent.report.card_text import card_lines
-
-    found = card(loaded.model, loaded.name, depth)
-    typer.echo(json.dumps(found) if as_json else "\n".join(card_lines(found)))
-
-
-def _prompt(prompt: str | None) -> str:
-    if prompt is None and sys.stdin.isatty():
-        raise EngineError("PROMPT", "missing", "a text, or - to read one from standard input")
-    if prompt is not None and prompt != STDIN:
-        return prompt
-    data = sys.stdin.buffer.read()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise EngineError("standard input", f"byte {error.start} isn't UTF-8", "text in UTF-8") from None
-
-
-def _show(text: str) -> None:
-    from solvent.report.reply_text import harmless
-
-    sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
-
-
-def _finish(answer: dict[str, Any], loaded: LanguageModel, as_json: bool) -> None:
-    from solvent.report.reply_text import logprob_lines, speed_line
-
-    if as_json:
-        json.dump({"schema": SCHEMA, "model": loaded.document(), **answer}, sys.stdout)
-        sys.stdout.write("\n")
-        return
-    sys.stdout.write("\n")
-    sys.stdout.flush()
-    for line in logprob_lines(answer) if "logprobs" in answer else ():
-        typer.echo(line, err=True)
-    if answer["tokens"]:
-        typer.echo(speed_line(answer), err=True)
+        run_print.finish({**loaded.spelt(reply), "settings": settings.document()}, loaded, as_json)
+    run_cache.tell_restored(reply, saved)

@@ -21,10 +21,14 @@ from solvent.machine.engine.chat import ChatTemplate
 from solvent.machine.engine.find import find
 from solvent.machine.engine.generate import Options, Settings, Step, generate
 from solvent.machine.engine.head import Head
-from solvent.machine.engine.memory import check_fits, held
+from solvent.machine.engine.memory import cache_bytes, check_fits, held
 from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
+from solvent.machine.engine.pick_cache import WINDOW_TOK, CacheBudget, Picked, Tell, pick_cache
+from solvent.machine.engine.picked_file import place, recall, remember
+from solvent.machine.engine.prefix import Prefixes
 from solvent.machine.engine.reply import Reply, record
+from solvent.machine.engine.saved_cache import SavedCache, open_saved, save
 from solvent.machine.engine.tokeniser import Tokeniser, check_text
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
 
 MAX_THREADS = 1024
+AUTO = "auto"
 Message = Mapping[str, Any]
 Prompt = str | Sequence[int]
 
@@ -42,15 +47,18 @@ def load(
     context: int | None = None,
     threads: int | None = None,
     head: Head = "screened",
-    cache: CacheFormat | str = "f16",
+    cache: CacheFormat | CacheBudget | str = "f16",
+    tell: Tell | None = None,
 ) -> LanguageModel:
     """Opens a model: a .gguf, a .bin of llama2.c, a directory with safetensors, or a short name ("smollm2").
 
     context: tokens that will be needed at a time, checked against the model's and against memory; None checks the
     weights alone.   threads: of the native model; None takes one a core.   head: the language-model head's form,
     "screened" (as the file has it, greedy tokens found by fewer bytes), "whole", "8-bit" or "6-bit": see head.py.
-    cache: what keys and values are kept as, a format or its name (f16, tq4, tq4-3, …).
-    Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory)."""
+    cache: what keys and values are kept as, a format or its name (f16, tq4, tq4-3, …); "auto" or a CacheBudget has the
+    fewest bytes within a divergence measured, once for a model and a question.   tell: is told how far that is.
+    Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory; a budget
+    that no format meets)."""
     path = find(path_or_name)
     file = open_model(path)
     config = config_of(file)
@@ -58,19 +66,24 @@ def load(
         raise EngineError("context", str(context), f"1 to {config.context}, the model's")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise EngineError("threads", str(threads), f"1 to {MAX_THREADS}")
-    format = parse(cache) if isinstance(cache, str) else cache
+    asked = CacheBudget() if cache == AUTO else parse(cache) if isinstance(cache, str) else cache
+    format = parse("f16") if isinstance(asked, CacheBudget) else asked
     check_fits(str(path_or_name), held(config, file.tensors, head, context or 0, format))
     tokeniser = Tokeniser.from_metadata(file.metadata)
     from solvent.machine.engine.model import Model
 
     model = Model(file, config, threads=threads, head=head, cache=format)
-    return LanguageModel(str(path_or_name), file, model, tokeniser, context)
+    loaded = LanguageModel(str(path_or_name), file, model, tokeniser, context)
+    if isinstance(asked, CacheBudget):
+        loaded.take_budget(asked, tell)
+    return loaded
 
 
 class LanguageModel:
     """A model that answers. Threads may share it.
 
-    name: as it was asked for.   file, config, model, tokeniser: its parts."""
+    name: as it was asked for.   file, config, model, tokeniser: its parts.   picked: the cache format that a budget
+    had, or None; picked_file: where that is remembered; picked_now: whether it was measured now."""
 
     def __init__(
         self, name: str, file: ModelFile, model: Model, tokeniser: Tokeniser, context: int | None = None
@@ -81,27 +94,34 @@ class LanguageModel:
         self.config = model.config
         self.tokeniser = tokeniser
         self._context = context
+        self.picked: Picked | None = None
+        self.picked_file: Path | None = None
+        self.picked_now = False
 
     @cached_property
     def template(self) -> ChatTemplate | None:
         """The chat template of the file, or None.   Raises: ModelFileError (it can't be used)"""
         return ChatTemplate.from_metadata(self.file.metadata)
 
-    def generate(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
+    def generate(self, prompt: Prompt, *, prefixes: Prefixes | None = None, **options: Unpack[Options]) -> Reply:
         """Continues a prompt, text or tokens.
 
-        options: see `Options`. Without max_tokens it goes on until the model ends the text or the context is full.
+        prefixes: what was read before, to begin with (restore_cache).   options: see `Options`. Without max_tokens it
+        goes on until the model ends the text or the context is full.
         Raises: EngineError (an empty prompt, one that fills the context, an option outside its range)."""
-        return self.generate_batch([prompt], **options)[0]
+        return self.generate_batch([prompt], prefixes=prefixes, **options)[0]
 
-    def generate_batch(self, prompts: Sequence[Prompt], **options: Unpack[Options]) -> list[Reply]:
-        """Continues several prompts that decode together, at nearly the price of one.
+    def generate_batch(
+        self, prompts: Sequence[Prompt], *, prefixes: Prefixes | None = None, **options: Unpack[Options]
+    ) -> list[Reply]:
+        """Continues several prompts that decode together, at nearly the price of one; what they begin with alike is
+        read once.
 
         Raises: EngineError (as generate, naming the prompt; no prompt)."""
         settings = self.settings(**options)
         tokens = [self.tokens(prompt) for prompt in prompts]
         replies = [Reply(len(one), settings.sampling.seed) for one in tokens]
-        for _ in record(generate(self.model, self.tokeniser, tokens, settings), replies):
+        for _ in record(generate(self.model, self.tokeniser, tokens, settings, prefixes), replies):
             pass
         return replies
 
@@ -109,9 +129,58 @@ class LanguageModel:
         """As generate, a step at a time: `for step in model.stream("…"): print(step.text, end="")`."""
         return generate(self.model, self.tokeniser, [self.tokens(prompt)], self.settings(**options))
 
-    def steps(self, tokens: Sequence[int], settings: Settings, reply: Reply) -> Iterator[Step]:
-        """Continues tokens under settings, a step at a time, and fills the reply as they come."""
-        return record(generate(self.model, self.tokeniser, [tokens], settings), [reply])
+    def steps(
+        self, tokens: Sequence[int], settings: Settings, reply: Reply, prefixes: Prefixes | None = None
+    ) -> Iterator[Step]:
+        """Continues tokens under settings, a step at a time, and fills the reply as they come.
+
+        prefixes: what was read before, to begin with; the prompt is added to it when it is read."""
+        return record(generate(self.model, self.tokeniser, [tokens], settings, prefixes), [reply])
+
+    def take_budget(self, budget: CacheBudget, tell: Tell | None = None) -> Picked:
+        """Picks the cache format for a budget, or recalls it, and keeps keys and values so from now on.
+
+        Raises: EngineError (a budget that can't be met, a text too short; heads that codes have no layout for)"""
+        window_tok = budget.window_tok or min(WINDOW_TOK, self.config.context)
+        path = place(self.model, budget, window_tok)
+        picked = recall(path, self.model)
+        self.picked_now, self.picked_file = picked is None, path
+        if picked is None:
+            tokens = self.tokeniser.encode(budget.text_or_own(), bos=False)
+            picked = pick_cache(self.model, tokens, budget.kl, window_tok, tell)
+            self.picked_file = path if remember(path, picked) else None
+        self.picked, self.model.cache = picked, picked.format
+        return picked
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Bytes of keys and values that a token of context adds, scales and centres counted."""
+        return cache_bytes(self.config, 1, self.model.cache)
+
+    def save_cache(self, prompt: Prompt, path: str | Path) -> int:
+        """Reads a prompt, text or tokens, and saves its keys and values. → bytes of the file
+
+        Raises: EngineError (an empty prompt, more than the context; the file can't be written)"""
+        tokens = self.tokens(prompt)
+        sequence = self.model.new_sequence()
+        self.model.extend(sequence, tokens, "none")
+        return save(sequence, tokens, Path(path))
+
+    def restore_cache(self, saved: SavedCache | str | Path) -> Prefixes:
+        """What a file holds, for `steps` and `generate` to begin with.
+
+        Raises: EngineError (as open_saved and SavedCache.restore; a cache of another format than this model keeps)"""
+        found = saved if isinstance(saved, SavedCache) else open_saved(Path(saved))
+        if found.format != self.model.cache:
+            raise EngineError(
+                str(found.path),
+                f"keys and values as {found.format.name}",
+                f"{self.model.cache.name}, what this model keeps",
+                "load the model with the file's format",
+            )
+        prefixes = Prefixes()
+        prefixes.add(found.restore(self.model), found.tokens)
+        return prefixes
 
     def spelt(self, reply: Reply) -> dict[str, Any]:
         """The reply's document, with the text of each token; a part of a character is U+FFFD."""
@@ -177,6 +246,7 @@ class LanguageModel:
             "threads": self.model.threads,
             "kernel": self.model.kernel,
             "cache": self.model.cache.document(),
+            "cache_picked": None if self.picked is None else self.picked.document(),
             "head": self.model.head,
         }
 

@@ -1,15 +1,16 @@
 """Chooses how many bits each group of layers keeps its keys and values in: the fewest bytes within a divergence budget.
 
-What a group's keys or values cost in divergence is measured at two bits, everything else in f16, and scaled to other
-bits by their distortion; the cheapest assignment by that rule is then measured itself, and tightened until it holds.
+What a group's keys or values cost in divergence is measured at three bits, everything else in f16, and scaled to other
+bits by their distortion; the cheapest assignment by that rule is then measured itself, and aimed again until it holds.
 What it doesn't do: judge tasks; a budget of mean KL on a text is all it knows.
-Enter at `pick_cache`. The method and what it found: docs/explanation/turboquant.md.
+Enter at `pick_cache`; `CacheBudget` is what load() takes. The method and what it found: docs/explanation/turboquant.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,58 +24,95 @@ from solvent.machine.turboquant.codebook import distortion
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
 
-CANDIDATE_BITS = (2, 3, 4, 5, 8)
-PROBE_BITS = 2
+CANDIDATE_BITS = (2, 3, 4, 5, 6, 8)
+FINEST = CacheFormat(((8, 8),))
+PROBE_BITS = 3
 MAX_GROUPS = 10
 MAX_TRIES = 6
 PIECE_TOK = 128
+WINDOW_TOK = 1024
 # Logits of the reference are kept: 256 MB of them.
 MAX_KEPT = 64 * 1024 * 1024
-# A budget is aimed at a little below, since the prediction is one of small numbers that add up.
-AIM = 0.95
+# Between these shares of a budget a format is taken as it is; less is aimed at again.
+NEAR, AIM = 0.93, 0.97
+# Prose of the seventeenth century (public domain), then text and code of this project, in turn.
+TEXT_FILE = Path(__file__).with_name("budget_text.txt")
+
+Tell = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBudget:
+    """What a compressed cache may cost: for load(cache=CacheBudget(0.02)).
+
+    kl: mean divergence from an f16 cache, nats per token.   text: that it is measured on; None takes the one that
+    comes along.   window_tok: the second half of each window is scored; None takes 1,024, or the model's context.
+    Raises: EngineError (a budget that isn't above 0)"""
+
+    kl: float = 0.02
+    text: str | None = None
+    window_tok: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.kl < float("inf"):
+            raise EngineError("budget", f"{self.kl:g} nats per token", "more than 0")
+
+    def text_or_own(self) -> str:
+        return TEXT_FILE.read_text("utf-8") if self.text is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """mean_kl: measured with this format, nats per token.   n_scored: tokens that it was measured on.
-    tried: formats that were measured on the way, with their mean KL, the last one included."""
+    """mean_kl: measured with this format, nats per token.   n_scored: tokens that it was measured on, in the second
+    halves of windows of window_tok.   floor_kl: mean KL with 8 bits everywhere.   n_tried: formats measured."""
 
     format: CacheFormat
+    budget_kl: float
     mean_kl: float
+    floor_kl: float
     bits_per_element: float
     n_scored: int
-    tried: tuple[tuple[CacheFormat, float], ...]
+    window_tok: int
+    n_tried: int
 
     def document(self) -> dict[str, Any]:
         return {
             "format": self.format.document(),
+            "budget_kl": self.budget_kl,
             "mean_kl": self.mean_kl,
+            "floor_kl": self.floor_kl,
             "bits_per_element": self.bits_per_element,
             "n_scored": self.n_scored,
-            "n_tried": len(self.tried),
+            "window_tok": self.window_tok,
+            "n_tried": self.n_tried,
         }
 
 
-def pick_cache(model: Model, tokens: Sequence[int], budget_kl: float, window_tok: int = 1024) -> Picked:
+def pick_cache(
+    model: Model, tokens: Sequence[int], budget_kl: float, window_tok: int = WINDOW_TOK, tell: Tell | None = None
+) -> Picked:
     """The format of fewest bytes whose mean KL from an f16 cache on the tokens stays within the budget.
 
-    budget_kl: nats per token.   window_tok: the second half of each window is scored.
+    budget_kl: nats per token.   window_tok: the second half of each window is scored.   tell: is told how far it is.
     Raises: EngineError (a budget that 8 bits everywhere don't meet: says what they give; too few tokens)"""
-    if not budget_kl > 0:
-        raise EngineError("budget", f"{budget_kl:g} nats per token", "more than 0")
+    CacheBudget(budget_kl)
     if len(tokens) < window_tok or not 2 <= window_tok <= model.config.context:
         raise EngineError(
             "tokens", f"{len(tokens)} for windows of {window_tok}", "at least one whole window in the context"
         )
+    n_layers, head_size = model.config.n_layers, model.config.head_size
+    groups = np.array_split(np.arange(n_layers), min(MAX_GROUPS, n_layers))
+    n_measured, n_expected = 0, 2 * len(groups) + 4
     reference = _Reference(model, tokens, window_tok)
-    tried: list[tuple[CacheFormat, float]] = []
 
     def measure(format: CacheFormat) -> float:
-        tried.append((format, reference.mean_kl(format)))
-        return tried[-1][1]
+        nonlocal n_measured
+        if tell is not None:
+            tell("measuring what bits of the cache cost", min(1.0, n_measured / n_expected))
+        n_measured += 1
+        return reference.mean_kl(format)
 
-    n_layers = model.config.n_layers
-    floor = measure(CacheFormat(((8, 8),)))
+    floor = measure(FINEST)
     if floor > budget_kl:
         raise EngineError(
             "budget",
@@ -82,18 +120,13 @@ def pick_cache(model: Model, tokens: Sequence[int], budget_kl: float, window_tok
             f"a budget of at least {floor:.4g}",
             "raise the budget or keep the cache in f16",
         )
-    groups = np.array_split(np.arange(n_layers), min(MAX_GROUPS, n_layers))
-    costs = _costs(groups, n_layers, model.config.head_size, measure, floor)
-    aim = AIM * budget_kl
-    for _ in range(MAX_TRIES):
-        format = _assign(groups, costs, aim - floor, n_layers)
-        found = measure(format)
-        if found <= budget_kl:
-            size = bits_per_element(format, model.config.head_size)
-            return Picked(format, found, size, reference.n_scored, tuple(tried))
-        aim = floor + (aim - floor) * min(0.8, (budget_kl - floor) / (found - floor))
-    format = CacheFormat(((8, 8),))
-    return Picked(format, floor, bits_per_element(format, model.config.head_size), reference.n_scored, tuple(tried))
+    costs = _costs(groups, n_layers, head_size, measure)
+    best = (FINEST, floor)
+    for format, found in _tries(groups, costs, n_layers, measure, (budget_kl, floor)):
+        if found <= budget_kl and bits_per_element(format, head_size) < bits_per_element(best[0], head_size):
+            best = (format, found)
+    size = bits_per_element(best[0], head_size)
+    return Picked(best[0], budget_kl, best[1], floor, size, reference.n_scored, window_tok, n_measured)
 
 
 class _Reference:
@@ -126,13 +159,9 @@ class _Reference:
 
 
 def _costs(
-    groups: Sequence[NDArray[Any]],
-    n_layers: int,
-    head_size: int,
-    measure: Callable[[CacheFormat], float],
-    floor: float,
+    groups: Sequence[NDArray[Any]], n_layers: int, head_size: int, measure: Callable[[CacheFormat], float]
 ) -> NDArray[np.float64]:
-    """Mean KL above the floor by (group, keys or values, candidate bits)."""
+    """Mean KL by (group, keys or values, candidate bits), each alone."""
     errors = [distortion(bits, head_size, bits in TRELLIS_BITS) for bits in CANDIDATE_BITS]
     ratio = np.array(errors) / errors[CANDIDATE_BITS.index(PROBE_BITS)]
     costs = np.zeros((len(groups), 2, len(CANDIDATE_BITS)))
@@ -140,12 +169,39 @@ def _costs(
         for part in range(2):
             bits = np.full((n_layers, 2), F16)
             bits[group, part] = PROBE_BITS
-            # What is lost in the noise of a small sample still costs something, so that it is spent last.
-            costs[i, part] = max(measure(_format(bits)) - floor, 0.02 * floor) * ratio
-    return costs
+            costs[i, part] = measure(_format(bits)) * ratio
+    # What is lost in the noise of a small sample still costs something, so that it is spent last.
+    return np.asarray(np.maximum(costs, 1e-3 * costs.mean(axis=(0, 1))), np.float64)
 
 
-def _assign(groups: Sequence[NDArray[Any]], costs: NDArray[np.float64], budget: float, n_layers: int) -> CacheFormat:
+def _tries(
+    groups: Sequence[NDArray[Any]],
+    costs: NDArray[np.float64],
+    n_layers: int,
+    measure: Callable[[CacheFormat], float],
+    bounds: tuple[float, float],
+) -> list[tuple[CacheFormat, float]]:
+    """Formats and what they were found to cost, each aimed by what the one before showed.   bounds: budget, floor."""
+    budget, floor = bounds
+    # What is left at 8 bits beside the codes' own error: int8 queries and weights of attention.
+    rounding = max(0.0, floor - float(costs[:, :, -1].sum()))
+    tried: list[tuple[CacheFormat, float]] = []
+    ratio = 1.0
+    for _ in range(MAX_TRIES):
+        format, predicted = _assign(groups, costs, (AIM * budget - rounding) / ratio, n_layers)
+        if any(format == one for one, _ in tried):
+            break
+        found = measure(format)
+        tried.append((format, found))
+        if NEAR * budget <= found <= budget:
+            break
+        ratio = max(found - rounding, 0.1 * predicted) / predicted
+    return tried
+
+
+def _assign(
+    groups: Sequence[NDArray[Any]], costs: NDArray[np.float64], budget: float, n_layers: int
+) -> tuple[CacheFormat, float]:
     """From 8 bits everywhere down, always where a bit saved costs least, while the sum stays within the budget."""
     sizes = np.array([len(group) for group in groups])
     at = np.full(costs.shape[:2], len(CANDIDATE_BITS) - 1)
@@ -166,7 +222,7 @@ def _assign(groups: Sequence[NDArray[Any]], costs: NDArray[np.float64], budget: 
     bits = np.zeros((n_layers, 2), int)
     for i, group in enumerate(groups):
         bits[group] = [CANDIDATE_BITS[j] for j in at[i]]
-    return _format(bits)
+    return _format(bits), spent
 
 
 def _format(bits: NDArray[Any]) -> CacheFormat:

@@ -2,7 +2,8 @@
 
 Layout: 8 bytes "solvntKV", version and header length (u32 little-endian each), a header in JSON (the model's
 fingerprint, the cache format, the tokens, the length of each chunk), the chunks as they lie in memory, and BLAKE2b-256
-of all before it. A file is trusted only where its checksum holds and its parts fit each other.
+of all before it. A file is trusted only where its checksum holds and its parts fit each other and the model; until
+then no more of it than the header is in memory.
 What it doesn't do: share a cache between machines of other byte orders (both ends are little-endian).
 Enter at `save` and `restore`.
 """
@@ -12,37 +13,48 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from solvent.errors import EngineError
-from solvent.machine.engine.model import Model, Sequence
-from solvent.machine.turboquant.cache_format import CacheFormat
+from solvent.machine.turboquant.cache_format import CHUNK_TOK, CacheFormat, format_of
+
+if TYPE_CHECKING:
+    from solvent.machine.engine.model import Model, Sequence
 
 MAGIC = b"solvntKV"
 VERSION = 1
 PREFIX = struct.Struct("<8sII")
 DIGEST_BYTES = 32
-MAX_HEADER_BYTES = 64 << 20
+# Two million tokens of seven digits.
+MAX_HEADER_BYTES = 16 << 20
+PIECE_BYTES = 1 << 20
 
 
-def save(sequence: Sequence, tokens: list[int], path: Path) -> None:
-    """Writes what a sequence holds; the file appears whole or not at all.
+def save(sequence: Sequence, tokens: list[int], path: Path) -> int:
+    """Writes what a sequence holds; the file appears whole or not at all. → its bytes
 
     tokens: those in the sequence, in order: whoever restores it sees what it stands for.
-    Raises: EngineError (tokens of another number; the file can't be written)"""
+    Raises: EngineError (tokens of another number, too many; the file can't be written)"""
     if len(tokens) != sequence.n_tokens:
         raise EngineError("save", f"{len(tokens)} tokens", f"{sequence.n_tokens}, those in the sequence")
+    check_writable(path)
     native = sequence.native
     n_chunks = native.n_chunks
+    sizes = [native.chunk_bytes(i) for i in range(n_chunks)]
     header = {
         "model": sequence.model.fingerprint,
         "format": sequence.cache.document(),
         "tokens": [int(token) for token in tokens],
-        "chunk_bytes": [native.chunk_bytes(i) for i in range(n_chunks)],
+        "chunk_bytes": sizes,
     }
     text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise EngineError("save", f"{len(tokens)} tokens", f"a header of at most {MAX_HEADER_BYTES} bytes")
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -51,64 +63,130 @@ def save(sequence: Sequence, tokens: list[int], path: Path) -> None:
                 digest.update(piece)
                 out.write(piece)
             out.write(digest.digest())
+            out.flush()
+            os.fsync(out.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EngineError(str(path), f"can't be written ({error.strerror})", "a folder that can be written") from None
+    finally:
+        # Gone where it became the file; there where something came between, Ctrl-C too.
+        partial.unlink(missing_ok=True)
+    return PREFIX.size + len(text) + sum(sizes) + DIGEST_BYTES
+
+
+def check_writable(path: Path) -> None:
+    """Raises: EngineError (a folder, no folder to write in), before work is done that would be lost."""
+    folder = path.parent
+    if not path.name or path.is_dir():
+        raise EngineError(str(path), "a folder", "a file to write")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise EngineError(str(path), "can't be written", "a folder that exists and can be written")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCache:
+    """A saved cache whose checksum held when it was opened.
+
+    model: fingerprint of the one that filled it.   tokens: in order.   chunk_bytes: lengths of what follows the first
+    `start` bytes."""
+
+    path: Path
+    model: str
+    format: CacheFormat
+    tokens: tuple[int, ...]
+    chunk_bytes: tuple[int, ...]
+    start: int
+    digest: bytes
+
+    def restore(self, model: Model, context: int | None = None) -> Sequence:
+        """The sequence.   context: as for Model.new_sequence.
+
+        Raises: EngineError (another model's; a token outside its vocabulary; more tokens than the context; chunks of
+        another size than the format's; a file that changed since)"""
+        if self.model != model.fingerprint:
+            raise EngineError(str(self.path), "the cache of another model", "one that this model's file filled")
+        if any(token >= model.config.n_vocab for token in self.tokens):
+            raise EngineError(str(self.path), "a token outside the vocabulary", f"0 to {model.config.n_vocab - 1}")
+        sequence = model.new_sequence(context, self.format)
+        if len(self.tokens) > sequence.context:
+            raise EngineError(str(self.path), f"{len(self.tokens)} tokens", f"at most {sequence.context}, the context")
+        wanted = [sequence.native.chunk_bytes(i) for i in range(-(-len(self.tokens) // CHUNK_TOK))]
+        if list(self.chunk_bytes) != wanted:
+            raise EngineError(
+                str(self.path), f"chunks of {_few(self.chunk_bytes)} bytes", f"{_few(wanted)}, this format's"
+            )
+        sequence.native.restore(len(self.tokens), self._chunks())
+        return sequence
+
+    def _chunks(self) -> list[bytes]:
+        with _opened(self.path) as file:
+            digest = hashlib.blake2b(file.read(self.start), digest_size=DIGEST_BYTES)
+            chunks = [file.read(size) for size in self.chunk_bytes]
+        for chunk in chunks:
+            digest.update(chunk)
+        if digest.digest() != self.digest:
+            raise EngineError(str(self.path), "changed while it was read", "a file that stays as it is")
+        return chunks
 
 
 def restore(model: Model, path: Path, context: int | None = None) -> tuple[Sequence, list[int]]:
-    """The sequence that a file holds, and its tokens.
+    """The sequence that a file holds, and its tokens.   Raises: EngineError (as open_saved and SavedCache.restore)"""
+    saved = open_saved(path)
+    return saved.restore(model, context), list(saved.tokens)
 
-    context: as for Model.new_sequence.
-    Raises: EngineError (no such file; not a saved cache, another version, cut short or changed; another model's; more
-    tokens than the context)"""
-    data = _read(path)
-    header, chunks = _parts(path, data)
-    if header["model"] != model.fingerprint:
-        raise EngineError(str(path), "the cache of another model", "one that this model's file filled")
-    format = _format(path, header["format"])
-    tokens = header["tokens"]
-    if any(not 0 <= token < model.config.n_vocab for token in tokens):
-        raise EngineError(str(path), "a token outside the vocabulary", f"0 to {model.config.n_vocab - 1}")
-    sequence = model.new_sequence(context, format)
-    if len(tokens) > sequence.context:
-        raise EngineError(str(path), f"{len(tokens)} tokens", f"at most {sequence.context}, the context")
+
+def open_saved(path: Path) -> SavedCache:
+    """A saved cache, its header read and its checksum checked.
+
+    Raises: EngineError (no such file; not a saved cache, another version, cut short or changed)"""
+    with _opened(path) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        prefix = file.read(PREFIX.size)
+        if len(prefix) < PREFIX.size or prefix[: len(MAGIC)] != MAGIC:
+            raise EngineError(str(path), "no saved cache", "a file that begins with solvntKV")
+        _, version, length = PREFIX.unpack(prefix)
+        if version != VERSION:
+            raise EngineError(str(path), f"version {version}", f"version {VERSION}", "make the cache again")
+        room = n_bytes - PREFIX.size - DIGEST_BYTES
+        if length > min(MAX_HEADER_BYTES, room):
+            raise EngineError(str(path), f"a header of {length} bytes", f"one that fits a file of {n_bytes}")
+        text = file.read(length)
+        digest = hashlib.blake2b(prefix + text, digest_size=DIGEST_BYTES)
+        for piece in _pieces(file, room - length):
+            digest.update(piece)
+        if file.read(DIGEST_BYTES) != digest.digest():
+            raise EngineError(
+                str(path), "a checksum that doesn't hold", "a file as it was written", "make the cache again"
+            )
+    header = _header(path, text)
+    sizes = tuple(header["chunk_bytes"])
+    if sum(sizes) != room - length:
+        raise EngineError(str(path), f"{n_bytes} bytes", "as many as its header says")
+    format = format_of(header["format"], str(path))
+    return SavedCache(
+        path, header["model"], format, tuple(header["tokens"]), sizes, PREFIX.size + length, digest.digest()
+    )
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, open; not a pipe or a device, which may have no end."""
     try:
-        sequence.native.restore(len(tokens), chunks)
-    except ValueError as error:
-        raise EngineError(str(path), str(error), "chunks of this format's size") from None
-    return sequence, tokens
+        # Opening a pipe would wait for who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else "no path"
+        raise EngineError(str(path), f"can't be read ({said})", "a saved cache") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise EngineError(str(path), "not a file", "a saved cache")
+    return os.fdopen(descriptor, "rb")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EngineError(str(path), f"can't be read ({error.strerror})", "a saved cache") from None
-
-
-def _parts(path: Path, data: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """The header, checked field by field, and the chunks."""
-    if len(data) < PREFIX.size + DIGEST_BYTES or data[: len(MAGIC)] != MAGIC:
-        raise EngineError(str(path), "no saved cache", "a file that begins with solvntKV")
-    _, version, length = PREFIX.unpack_from(data)
-    if version != VERSION:
-        raise EngineError(str(path), f"version {version}", f"version {VERSION}", "make the cache again")
-    body = memoryview(data)[:-DIGEST_BYTES]
-    if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[-DIGEST_BYTES:]:
-        raise EngineError(str(path), "a checksum that doesn't hold", "a file as it was written", "make the cache again")
-    if length > min(MAX_HEADER_BYTES, len(body) - PREFIX.size):
-        raise EngineError(str(path), f"a header of {length} bytes", "one that fits the file")
-    header = _header(path, bytes(body[PREFIX.size : PREFIX.size + length]))
-    sizes = header["chunk_bytes"]
-    if PREFIX.size + length + sum(sizes) != len(body):
-        raise EngineError(str(path), f"{len(body)} bytes", "as many as its header says")
-    chunks, at = [], PREFIX.size + length
-    for size in sizes:
-        chunks.append(bytes(body[at : at + size]))
-        at += size
-    return header, chunks
+def _pieces(file: BinaryIO, n_bytes: int) -> Iterator[bytes]:
+    """The next bytes, few at a time; fewer where the file ends."""
+    while n_bytes > 0 and (piece := file.read(min(n_bytes, PIECE_BYTES))):
+        yield piece
+        n_bytes -= len(piece)
 
 
 def _header(path: Path, text: bytes) -> dict[str, Any]:
@@ -125,12 +203,5 @@ def _header(path: Path, text: bytes) -> dict[str, Any]:
     return dict(header)
 
 
-def _format(path: Path, document: dict[str, Any]) -> CacheFormat:
-    try:
-        flags = {name: document[name] for name in ("trellis", "centred", "least_squares", "even")}
-        pairs = tuple((keys, values) for keys, values in document["bits"])
-    except (KeyError, TypeError, ValueError):
-        raise EngineError(str(path), "a cache format that can't be read", "bits by layer and four flags") from None
-    if not all(type(flag) is bool for flag in flags.values()):
-        raise EngineError(str(path), "a flag that is neither true nor false", "a format as it was written")
-    return CacheFormat(pairs, **flags)
+def _few(sizes: list[int] | tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes[:3])) + (f" … ({len(sizes)})" if len(sizes) > 3 else "") or "no"

@@ -10,6 +10,7 @@ Enter at `parse`, `CacheFormat`. The bytes: docs/reference/turboquant-format.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,8 +43,22 @@ class CacheFormat:
     def __post_init__(self) -> None:
         for pair in self.bits:
             for bits in pair:
-                if bits not in BITS:
-                    raise EngineError("cache format", f"{bits} bits", "1 to 6, 8, or 0 for f16")
+                # True and 4.0 are equal to bits, and no bits.
+                if type(bits) is not int or bits not in BITS:
+                    raise EngineError("cache format", f"{bits!r:.40} bits", "1 to 6, 8, or 0 for f16")
+
+    @property
+    def name(self) -> str:
+        """A name that `parse` takes; where there is none, what the format is."""
+        kinds = set(self.bits)
+        if len(kinds) != 1:
+            return "bits by layer"
+        if self.is_f16:
+            return "f16"
+        one = replace(self, bits=tuple(kinds))
+        keys, values = (bits or "f16" for bits in one.bits[0])
+        sides = f"tq{keys}" if keys == values else f"tq{keys}-{values}"
+        return next((name for name in (*BASELINES, sides, f"{sides}s") if parse(name) == one), "codes of another kind")
 
     @property
     def is_f16(self) -> bool:
@@ -91,6 +106,21 @@ def parse(name: str) -> CacheFormat:
     key = int(found[1])
     value = key if found[2] is None else F16 if found[2] == "f16" else int(found[2])
     return CacheFormat(((key, value),), trellis=not found[3])
+
+
+def format_of(document: Mapping[str, Any], where: str) -> CacheFormat:
+    """The format of a document that `CacheFormat.document` made.   Raises: EngineError (it says something else)"""
+    try:
+        flags = {name: document[name] for name in ("trellis", "centred", "least_squares", "even")}
+        pairs = tuple((keys, values) for keys, values in document["bits"])
+    except (KeyError, TypeError, ValueError):
+        raise EngineError(where, "a cache format that can't be read", "bits by layer and four flags") from None
+    if not all(type(flag) is bool for flag in flags.values()):
+        raise EngineError(where, "a flag that is neither true nor false", "a format as it was written")
+    try:
+        return CacheFormat(pairs, **flags)
+    except EngineError as error:
+        raise EngineError(where, error.found, error.expected) from None
 
 
 def bits_per_element(format: CacheFormat, head_size: int) -> float:

@@ -1,12 +1,10 @@
 """Sequences whose keys and values are codes: whatever runs together or on which kernels, the results are the same; they
-fork, crop, are saved and restored; and what isn't right is refused."""
+fork and crop; and what isn't right is refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from functools import cache
-from pathlib import Path
 
 import engine_models
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 
 from solvent.errors import EngineError
 from solvent.machine import native
-from solvent.machine.engine import models, saved_cache
+from solvent.machine.engine import models
 from solvent.machine.engine.memory import cache_bytes
 from solvent.machine.engine.model import Model, Sequence
 from solvent.machine.engine.model_file import ModelFile, Tensor
@@ -118,80 +116,6 @@ def test_bytes_are_as_many_as_said(name: str) -> None:
     said = bits_per_element(format, 64) * 512 * 2 * 2 * 2 * 64 / 8
     assert said <= sequence.n_bytes <= said + 2 * 64 + (0 if name == "f16" else 3 * 2 * 2 * 64 * 2)
     assert cache_bytes(config, 512, format) == int(np.ceil(said))
-
-
-def test_saved_and_restored(tmp_path: Path) -> None:
-    path = tmp_path / "prompt.kv"
-    sequence = filled("tq4-3", 300)
-    saved_cache.save(sequence, TOKENS[:300], path)
-    restored, tokens = saved_cache.restore(model(), path)
-    assert tokens == TOKENS[:300] and contents(restored) == contents(sequence)
-    assert np.array_equal(model().extend(restored, [4], "last"), model().extend(sequence, [4], "last"))
-    assert [p.name for p in tmp_path.iterdir()] == ["prompt.kv"]
-
-
-def test_every_changed_byte_and_every_cut_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "a.kv"
-    saved_cache.save(filled("tq2", 20), TOKENS[:20], path)
-    whole = path.read_bytes()
-    for at in [*range(16), 40, 300, len(whole) // 2, len(whole) - 33, len(whole) - 1]:
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(EngineError, match=r"checksum|no saved cache|version|header"):
-            saved_cache.restore(model(), path)
-        path.write_bytes(whole[:at])
-        with pytest.raises(EngineError, match=r"checksum|no saved cache|version"):
-            saved_cache.restore(model(), path)
-    with pytest.raises(EngineError, match="can't be read"):
-        saved_cache.restore(model(), tmp_path / "none.kv")
-
-
-def resealed(path: Path, change: dict[str, object]) -> None:
-    """The file with other fields in its header, and the checksum that goes with them."""
-    import hashlib
-
-    data = path.read_bytes()
-    magic, version, length = saved_cache.PREFIX.unpack_from(data)
-    start = saved_cache.PREFIX.size
-    header = {**json.loads(data[start : start + length]), **change}
-    text = json.dumps(header).encode()
-    body = saved_cache.PREFIX.pack(magic, version, len(text)) + text + data[start + length : -32]
-    path.write_bytes(body + hashlib.blake2b(body, digest_size=32).digest())
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"model": "0" * 32}, "another model"),
-        ({"tokens": [0] * 21}, ""),
-        ({"tokens": [0] * 600}, "chunks for other tokens"),
-        ({"tokens": [272] * 20}, "vocabulary"),
-        ({"tokens": ["1"] * 20}, "other kinds"),
-        ({"tokens": list(range(200)) * 4}, "context"),
-        ({"chunk_bytes": [12]}, "as many as its header says"),
-        ({"format": {}}, "format"),
-        ({"format": CacheFormat(((4, 4),)).document()}, "another size"),
-        ({"format": CacheFormat(((4, 4),) * 3).document()}, "layers"),
-        ({"format": {**CacheFormat().document(), "bits": [[7, 7]]}}, "bits"),
-        ({"format": {**CacheFormat().document(), "trellis": 1}}, "flag"),
-    ],
-)
-def test_a_header_that_contradicts_is_refused(change: dict[str, object], said: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.kv"
-    saved_cache.save(filled("tq2", 20), TOKENS[:20], path)
-    resealed(path, change)
-    if not said:  # one token more than was stored lies in the same chunk: its codes are zeros, which is harmless
-        assert saved_cache.restore(model(), path)[0].n_tokens == 21
-        return
-    with pytest.raises(EngineError, match=said):
-        saved_cache.restore(model(), path)
-
-
-def test_another_models_cache_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.kv"
-    saved_cache.save(filled("tq4", 20), TOKENS[:20], path)
-    other = engine_models.tiny("llama", "f32", seed=1, context=CONTEXT)
-    with pytest.raises(EngineError, match="another model"):
-        saved_cache.restore(Model(other, models.config(other), threads=1), path)
 
 
 def test_keys_that_are_no_numbers_are_refused() -> None:
