@@ -12,9 +12,10 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from solvent.choose.mix import program, search
+from solvent.choose.mix import branch, generate, program, reduce, search
 from solvent.choose.mix.columns import Columns, columns_of
-from solvent.choose.mix.decompose import rests
+from solvent.choose.mix.crowd import crowded_out
+from solvent.choose.mix.decompose import dealt, rests, usd_of
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.solve import cheapest_mix, plan_or_none
@@ -147,6 +148,21 @@ def small_case(seed: int) -> tuple[list[Offer], Demand, Needs]:
     return offers, day(hours), Needs(power_cap_w=cap, headroom=rng.choice([0.0, 0.0, 0.2]))
 
 
+def tied_case(seed: int) -> tuple[list[Offer], Demand, Needs]:
+    """Machines by the day that no one replaces for another, needed by the handful, and a dear one by the hour."""
+    rng = random.Random(seed)
+    demand = day([Hour(1, 3600.0 * rng.uniform(1.5, 4), 0, 0) for _ in range(3)])
+    offers = [
+        machine(f"d{i}", rng.uniform(0.9, 1.1) * speed, speed * rng.uniform(0.95, 1.05), 1e9,
+                n_machines_max=rng.choice([2, 3, 5]), hours=rng.choice([None, (0, 1), (1, 2)]))
+        for i, speed in enumerate((0.5, 0.7, 1.1))
+    ]  # fmt: skip
+    if rng.random() < 0.4:
+        offers = [replace(offer, pool="shared", n_machines_max=4) for offer in offers]
+    offers.append(machine("hour", rng.uniform(15, 30), 0.45, 1e9, billed="hour"))
+    return offers, demand, Needs(power_cap_w=rng.choice([None, 700.0]))
+
+
 def assert_optimal(offers: Sequence[Offer], demand: Demand, needs: Needs) -> None:
     plan = plan_or_none(offers, demand, needs, gap=0.0)
     expected = exhaustive_usd(offers, demand, needs)
@@ -191,29 +207,96 @@ def test_the_exhaustive_check_sees_a_plan_that_is_a_little_too_dear() -> None:
     assert plan.usd_per_day * (1 + 3 * SOLVER) != pytest.approx(expected, rel=RELATIVE + SOLVER, abs=1e-12)
 
 
-def test_a_plan_within_its_gap_and_its_bound_hold_the_optimum_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    # First plans that stop at once, so that the hours and the dealt bound have work to do.
+def without_first(monkeypatch: pytest.MonkeyPatch, dear: float = np.inf) -> None:
+    """No first plan, or one that stops at once: the ranges of machine-days have all the work to do."""
     real = search.solve
-    monkeypatch.setattr(search, "FIRST_SHARE", 0.9)
 
-    def lazy(columns: Columns, picked: program.Picked, gap: float, limit_s: float, *, relax: bool = False) -> object:
-        return real(columns, picked, 0.3 if gap == 1e-3 else gap, limit_s, relax=relax)
+    def lazy(columns: Columns, picked: program.Picked, gap: float, limit_s: float) -> object:
+        return real(columns, picked, dear, limit_s) if np.isfinite(dear) else None
 
-    checked = bettered = 0
+    monkeypatch.setattr(search, "solve", lazy)
+
+
+@pytest.mark.parametrize("dear", [np.inf, 0.9])
+def test_a_plan_within_its_gap_and_its_bound_hold_the_optimum_between_them(
+    dear: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where the ranges find no plan, all columns as one program say that there is none: with a plan they aren't asked.
+    real = search.together
+    monkeypatch.setattr(search, "together", lambda *words: None if real(*words) is None else pytest.fail("not needed"))
+    without_first(monkeypatch, dear)
+    checked = proved = 0
     for seed in range(4000, 4150):
         offers, demand, needs = small_case(seed)
-        best = plan_or_none(offers, demand, needs, gap=0.0)
-        with monkeypatch.context() as patch:
-            patch.setattr(search, "solve", lazy)
-            plan = plan_or_none(offers, demand, needs, gap=1e-3)
-        assert (best is None) == (plan is None)
-        if best and plan:
-            assert plan.bound_usd_per_day <= best.usd_per_day * (1 + SOLVER) + 1e-12
-            assert best.usd_per_day <= plan.usd_per_day * (1 + SOLVER) + 1e-12
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        if not columns.machines.by_day.any() or not is_small(offers, demand, needs):
+            continue
+        found = search.minimise(columns, 1e-3, 60)
+        expected = exhaustive_usd(offers, demand, needs)
+        assert (found is None) == (expected is None)
+        if found is None or expected is None:
+            continue
+        usd = usd_of(columns, found)
+        assert found.bound_usd <= expected * (1 + SOLVER) + 1e-12
+        assert expected <= usd * (1 + SOLVER) + 1e-12
+        checked += 1
+        proved += usd - found.bound_usd <= 1e-3 * usd
+    assert checked > 60 and proved == checked
+
+
+def split_against_exhaustive(monkeypatch: pytest.MonkeyPatch, dear: float) -> tuple[int, int, int]:
+    """(cases, cuts, faults) of ranges without a first plan, machine-days dealt evenly whatever the hours are worth (a
+    bound that holds, but that needs many ranges) at `dear` times their price.
+    """
+    without_first(monkeypatch)
+
+    def evenly(columns: Columns, _: object, low: np.ndarray) -> object:
+        machines = columns.machines
+        dearer = replace(machines, usd=np.where(machines.by_day, machines.usd * dear, machines.usd))
+        return dealt(replace(columns, machines=dearer), np.zeros(24), low)
+
+    monkeypatch.setattr(branch, "dealt", evenly)
+    cuts: list[tuple[float, tuple[int, int] | None]] = []
+    real = branch._bounded
+    monkeypatch.setattr(branch, "_bounded", lambda *words: cuts.append(real(*words)) or cuts[-1])
+    checked = faults = 0
+    for seed in range(16):
+        offers, demand, needs = tied_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        found, expected = search.minimise(columns, 1e-5, 60), exhaustive_usd(offers, demand, needs)
+        assert (found is None) == (expected is None)
+        if found is not None and expected is not None:
+            is_low = found.bound_usd <= expected * (1 + SOLVER) + 1e-12
+            faults += not (is_low and usd_of(columns, found) == pytest.approx(expected, rel=1.1e-5))
             checked += 1
-            bettered += plan.gap > 1e-3
-    # The lazy solver's own gap is 30%; the hours leave few plans that aren't proved.
-    assert checked > 100 and bettered < 40
+    return checked, sum(cut is not None for _, cut in cuts), faults
+
+
+def test_ranges_of_machine_days_prove_the_optimum_where_the_first_bound_is_weak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked, cuts, faults = split_against_exhaustive(monkeypatch, 1.0)
+    assert checked > 12 and cuts > 20 and faults == 0
+
+
+def test_ranges_bounded_by_machine_days_that_are_too_dear_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert split_against_exhaustive(monkeypatch, 1.2)[2] > 0
+
+
+def test_time_that_ends_at_once_leaves_a_bound_that_holds() -> None:
+    checked = 0
+    for seed in range(4200, 4260):
+        offers, demand, needs = small_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        best = search.minimise(columns, 0.0, 60)
+        if best is None or not columns.machines.by_day.any():
+            continue
+        work = branch.Branch(columns, generate.candidates(columns), 1e-9, perf_counter() - 1)
+        found = branch.split_days(work, replace(best, bound_usd=best.bound_usd / 2))
+        assert found is not None and found.bound_usd == best.bound_usd / 2
+        assert branch.split_days(work, None) is None
+        checked += 1
+    assert checked > 20
 
 
 def test_the_hours_bound_the_day_however_machine_days_are_dealt() -> None:
@@ -224,12 +307,30 @@ def test_the_hours_bound_the_day_however_machine_days_are_dealt() -> None:
         whole = search.minimise(columns, 0.0, 60)
         if whole is None or not columns.machines.by_day.any():
             continue
-        worth = np.random.default_rng(seed).uniform(0, 3, 24)
-        bound = search._dealt_bound(columns, worth, perf_counter() + 60)
+        rng = np.random.default_rng(seed)
+        # Some of the machine-days of the optimum are bought already: it stays within what is bounded.
+        low = rng.integers(0, whole.by_day + 1)
+        bound = float((columns.machines.usd * low).sum())
+        for _, hour in dealt(columns, rng.uniform(0, 3, 24), low):
+            counts = branch.one_hour(hour, perf_counter() + 60)
+            assert counts is not None
+            bound += counts.bound_usd
         assert bound <= whole.bound_usd * (1 + SOLVER) + 1e-12
         checked += 1
         tight += bound > whole.bound_usd * 0.9
     assert checked > 30 and tight > 10
+
+
+def test_a_pool_of_which_days_were_bought_has_so_many_fewer_and_a_cut_member_replaces_no_other() -> None:
+    demand = day([Hour(1, 3600.0, 0, 0)])
+    pool = {"pool": "p", "n_machines_max": 3}
+    offers = [machine("a", 1.0, 0.4, 1e9, **pool), machine("b", 2.0, 0.35, 1e9, **pool)]
+    columns = columns_of(offers, demand, 0.0, None)
+    ((_, hour),) = dealt(columns, np.ones(24), np.array([1, 0]))
+    assert list(hour.machines.n_max) == [2, 2] and list(hour.machines.pool_max) == [2, 2]
+    assert len(pruned(columns).machines) == 1
+    cut = replace(columns, machines=replace(columns.machines, n_max=np.array([1, 3])))
+    assert len(pruned(cut).machines) == 2
 
 
 def test_column_generation_finds_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,8 +339,8 @@ def test_column_generation_finds_the_same_optimum(monkeypatch: pytest.MonkeyPatc
         offers, demand, needs = small_case(seed)
         direct = plan_or_none(offers, demand, needs, gap=0.0)
         with monkeypatch.context() as patch:
-            patch.setattr(search, "DIRECT_COLUMNS", 0)
-            patch.setattr(search, "_lowest", lambda values, among, n: _lowest_one(values, among))
+            patch.setattr(reduce, "DIRECT_COLUMNS", 0)
+            patch.setattr(generate, "lowest", lambda values, among, n: _lowest_one(values, among))
             priced = plan_or_none(offers, demand, needs, gap=0.0)
         assert (direct is None) == (priced is None)
         if direct and priced:
@@ -277,14 +378,14 @@ def test_the_optimum_may_lie_outside_the_columns_that_the_linear_program_wants(m
         machine("small", 2.4, 0.1, 1e9, billed="hour"),
         machine("decoy", 2.2, 0.05, 1e9, billed="hour"),
     ]
-    monkeypatch.setattr(search, "DIRECT_COLUMNS", 0)
-    monkeypatch.setattr(search, "_lowest", lambda values, among, n: _lowest_one(values, among))
+    monkeypatch.setattr(reduce, "DIRECT_COLUMNS", 0)
+    monkeypatch.setattr(generate, "lowest", lambda values, among, n: _lowest_one(values, among))
     plan = plan_or_none(offers, demand, Needs(), gap=0.0)
     assert plan is not None and plan.usd_per_day == pytest.approx(14.8, rel=RELATIVE)
 
 
 def test_free_machines_that_are_there_at_night_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "DIRECT_COLUMNS", 0)
+    monkeypatch.setattr(reduce, "DIRECT_COLUMNS", 0)
     demand = day([Hour(1, 3600.0, 0, 0)] * 4)
     offers = [machine("idle", 0.0, 0.5, 1e9, billed="hour", hours=(0, 1)), machine("m", 1.0, 1.0, 1e9)]
     offers.append(machine("h", 3.0, 1.0, 1e9, billed="hour"))
@@ -308,8 +409,8 @@ def test_what_better_machines_crowd_out_is_not_needed(monkeypatch: pytest.Monkey
         whole = search.minimise(columns, 0.0, 60)
         if whole is None:
             continue
-        every = search._candidates(columns)
-        left = program.Picked(*search.crowded_out(columns, every.day, every.hour, whole.bound_usd * (1 + 1e-6)))
+        every = generate.candidates(columns)
+        left = program.Picked(*crowded_out(columns, every.day, every.hour, whole.bound_usd * (1 + 1e-6)))
         removed += every.n_columns() - left.n_columns()
         rest = program.solve(columns, left, 0.0, 60)
         assert rest is not None
@@ -323,8 +424,8 @@ def test_machines_that_are_all_needed_don_t_crowd_one_another_out() -> None:
     offers = [machine("a", 1.0, 0.5, 1e9, **limited), machine("b", 1.1, 0.5, 1e9, **limited)]
     offers.append(machine("c", 1.2, 0.5, 1e9, **limited))
     columns = columns_of(offers, demand, 0.0, None)
-    every = search._candidates(columns)
-    _, hour = search.crowded_out(columns, every.day, every.hour, 2.1)
+    every = generate.candidates(columns)
+    _, hour = crowded_out(columns, every.day, every.hour, 2.1)
     # Two run at once: the third is never needed, the second is.
     left = [columns.machines.offers[j] for j in np.flatnonzero(hour[:, 0])]
     assert sorted(left) == [(0,), (1,)]

@@ -8,7 +8,7 @@ What it doesn't do: leave offers out (`prune`) or choose (`program`). Enter at `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,8 @@ UNLIMITED = 10**9
 class Machines:
     """J groups of machines. usd_per_hour, watts, n_max: (J,).   cover: (J, 24), the share of an hour's demand that
     one machine takes, 0 where it isn't available.   by_day: (J,), paid for in every available hour.   usd: (J,),
-    of the unit that is bought: a machine-day or a machine-hour.   pool: (J,), -1 or the number of a shared pool.
+    of the unit that is bought: a machine-day or a machine-hour.   pool: (J,), -1 or the number of a shared pool;
+    pool_max: (J,), how many machines that pool has (n_max where there is none).
     offers: the numbers of the offers in each group; identical ones share a group.
     """
 
@@ -40,6 +41,7 @@ class Machines:
     cover: Floats
     by_day: Bools
     pool: Ints
+    pool_max: Ints
     offers: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
@@ -47,10 +49,10 @@ class Machines:
 
     def only(self, which: Floats | Bools | Ints) -> Machines:
         """The chosen groups."""
-        numbers = np.arange(len(self))[which]
-        offers = tuple(self.offers[j] for j in numbers)
-        n = numbers
-        return Machines(self.usd[n], self.watts[n], self.n_max[n], self.cover[n], self.by_day[n], self.pool[n], offers)
+        n = np.arange(len(self))[which]
+        offers = tuple(self.offers[j] for j in n)
+        limits = (self.pool[n], self.pool_max[n])
+        return Machines(self.usd[n], self.watts[n], self.n_max[n], self.cover[n], self.by_day[n], *limits, offers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def columns_of(offers: Sequence[Offer], demand: Demand, headroom: float, cap_w: 
     pool, n_max = _pools([offers[i] for i in numbers])
     watts = np.array([_watts(offers[i]) for i in numbers], float)
     by_day = np.array([offers[i].billed == "day" for i in numbers], bool)
-    machines = Machines(usd, watts, n_max, cover, by_day, pool, tuple((i,) for i in numbers))
+    machines = Machines(usd, watts, n_max, cover, by_day, pool, n_max, tuple((i,) for i in numbers))
     return Columns(_merged(machines), api_usd, api, busy, np.inf if cap_w is None else cap_w)
 
 
@@ -148,6 +150,4 @@ def _merged(machines: Machines) -> Machines:
         offers[g].extend(machines.offers[j])
     merged = machines.only(first)
     limits = np.minimum(n_max, UNLIMITED)
-    return Machines(
-        merged.usd, merged.watts, limits, merged.cover, merged.by_day, merged.pool, tuple(map(tuple, offers))
-    )
+    return replace(merged, n_max=limits, pool_max=limits, offers=tuple(map(tuple, offers)))

@@ -91,7 +91,8 @@ def _crowded(
     free = better[:, pool < 0] @ machines.n_max[ranked][pool < 0].astype(float)
     for p in np.unique(pool[pool >= 0]):
         members = pool == p
-        free += better[:, members].any(axis=1) * float(machines.n_max[ranked][members][0])
+        of_pool = better[:, members] @ machines.n_max[ranked][members].astype(float)
+        free += np.minimum(of_pool, float(machines.pool_max[ranked][members][0]))
     out = np.zeros(len(numbers), bool)
     out[order] = free >= n_running
     return out

@@ -4,7 +4,7 @@ Machine-days tie the hours together. For a bound, what a machine-day costs is de
 up (here by what the linear program says each hour is worth to it): the cheapest integer cover of each hour alone then
 adds up to no more than any plan costs, and to more than the linear program says (Lagrangian decomposition). For a
 plan, its machine-days are kept and every hour's rest is covered anew at the least cost.
-Enter at `dealt`, `rests`, `usd_of`.
+Enter at `dealt`, `rests`, `fits`, `usd_of`.
 """
 
 from __future__ import annotations
@@ -38,42 +38,62 @@ def usd_of(columns: Columns, counts: Counts) -> float:
     return math.fsum([*paid, *bought])
 
 
-def dealt(columns: Columns, hour_usd: Floats) -> Iterator[tuple[int, Columns]]:
+def dealt(columns: Columns, hour_usd: Floats, low: Ints) -> Iterator[tuple[int, Columns]]:
     """Each busy hour as a problem of its own, a machine-day of it priced at usd · w_h/Σw, w_h = worth_h · cover_h.
 
-    The sum of the least costs of these problems bounds every plan from below."""
+    low: (J,) machine-days that are bought already; of the others there are n_max − low. The cost of `low` and the sum
+    of the least costs of these problems bound every plan with those machine-days from below. Hours that `low` serves
+    aren't there.
+    """
     machines = columns.machines
     worth = useful_cover(machines, columns.busy) * np.maximum(hour_usd, 0.0)
     total = worth.sum(axis=1)
     open_hours = useful_cover(machines, columns.busy) > 0
     even = open_hours / np.maximum(open_hours.sum(axis=1), 1)[:, None]
     share = np.where(total[:, None] > 0, worth / np.maximum(total, 1e-300)[:, None], even)
-    for h in map(int, np.flatnonzero(columns.busy)):
-        usd = np.where(machines.by_day, machines.usd * share[:, h], machines.usd)
-        yield h, _alone(columns, h, replace(machines, usd=usd, by_day=np.zeros(len(machines), bool)))
+    usd = np.where(machines.by_day[:, None], machines.usd[:, None] * share, machines.usd[:, None])
+    return _hours(columns, low, machines.n_max - low, usd)
 
 
 def rests(columns: Columns, by_day: Ints) -> Iterator[tuple[int, Columns]]:
-    """What the machine-days leave of each hour as a problem of machine-hours and the API; its numbers are those of
-    the groups. Hours that are served already aren't there."""
+    """What the machine-days leave of each hour as a problem of machine-hours and the API. Hours that are served
+    already aren't there."""
+    machines = columns.machines
+    n_max = np.where(machines.by_day, 0, machines.n_max)
+    return _hours(columns, by_day, n_max, np.broadcast_to(machines.usd[:, None], machines.cover.shape))
+
+
+def _hours(columns: Columns, bought: Ints, n_max: Ints, usd: Floats) -> Iterator[tuple[int, Columns]]:
+    """What the bought machine-days leave of each hour, of pools and of the cap, for n_max machines at usd (J, 24)."""
+    machines = columns.machines
+    pool_max = _left_of_pools(machines, bought)
+    n_max = np.minimum(n_max, pool_max)
+    there = np.flatnonzero(n_max > 0)
+    left = 1.0 - (bought[:, None] * machines.cover).sum(axis=0)
+    watts = (bought[:, None] * (machines.cover > 0) * machines.watts[:, None]).sum(axis=0)
+    by_hour = np.zeros(len(machines), bool)
+    hourly = replace(machines, n_max=n_max, pool_max=pool_max, by_day=by_hour).only(there)
+    for h in map(int, np.flatnonzero(columns.busy & (left > SHORT))):
+        busy = np.zeros(N_HOURS, bool)
+        busy[h] = True
+        group = replace(hourly, usd=usd[there, h], cover=hourly.cover / left[h])
+        yield h, Columns(group, columns.api_usd * left[h], columns.api, busy, columns.cap_w - watts[h])
+
+
+def fits(columns: Columns, by_day: Ints) -> bool:
+    """Whether there are so many machine-days, in every pool too, under the cap of every busy hour."""
     machines = columns.machines
     running = by_day[:, None] * (machines.cover > 0)
-    left = 1.0 - (by_day[:, None] * machines.cover).sum(axis=0)
-    n_max = machines.n_max.copy()
-    for pool in np.unique(machines.pool[(machines.pool >= 0) & (by_day > 0)]):
-        members = machines.pool == pool
-        n_max[members] -= by_day[members].sum()
-    n_max[machines.by_day] = 0
-    watts = (running * machines.watts[:, None]).sum(axis=0)
-    for h in map(int, np.flatnonzero(columns.busy & (left > SHORT))):
-        hourly = replace(machines, n_max=n_max, cover=machines.cover / left[h], by_day=np.zeros(len(machines), bool))
-        hourly = hourly.only(np.flatnonzero(n_max > 0))
-        api = columns.api_usd * left[h]
-        cap = columns.cap_w - watts[h]
-        yield h, replace(_alone(columns, h, hourly), api_usd=api, cap_w=cap)
+    watts = (running * machines.watts[:, None]).sum(axis=0)[columns.busy]
+    there = (by_day <= machines.n_max).all() and (_left_of_pools(machines, by_day) >= 0).all()
+    return bool(there and (watts <= columns.cap_w * (1 + SHORT)).all())
 
 
-def _alone(columns: Columns, h: int, machines: Machines) -> Columns:
-    busy = np.zeros(N_HOURS, bool)
-    busy[h] = True
-    return replace(columns, machines=machines, busy=busy)
+def _left_of_pools(machines: Machines, bought: Ints) -> Ints:
+    """(J,) pool_max without the machine-days that are bought of each pool."""
+    used = np.zeros(int(machines.pool.max(initial=-1)) + 1, np.int64)
+    pooled = machines.pool >= 0
+    np.add.at(used, machines.pool[pooled], bought[pooled])
+    left = machines.pool_max.copy()
+    left[pooled] -= used[machines.pool[pooled]]
+    return left

@@ -66,11 +66,17 @@ class Solved:
     hour_usd: Floats | None = None
 
 
-def solve(columns: Columns, chosen: Picked, gap: float, time_limit_s: float, *, relax: bool = False) -> Solved | None:
-    """Solves the program with the chosen columns; None where they can't serve the demand."""
+def solve(
+    columns: Columns, chosen: Picked, gap: float, time_limit_s: float, *, relax: bool = False,
+    at_least: Ints | None = None,
+) -> Solved | None:  # fmt: skip
+    """Solves the program with the chosen columns; None where they can't serve the demand.
+
+    at_least: (J,) machine-days that are bought in any case, all of them chosen.
+    """
     import highspy
 
-    program = _Program(columns, chosen)
+    program = _Program(columns, chosen, at_least)
     solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
@@ -104,8 +110,9 @@ def solve(columns: Columns, chosen: Picked, gap: float, time_limit_s: float, *, 
 class _Program:
     """The arrays of one program: columns are machine-days, machine-hours, then the API's share of each hour."""
 
-    def __init__(self, columns: Columns, chosen: Picked) -> None:
+    def __init__(self, columns: Columns, chosen: Picked, at_least: Ints | None = None) -> None:
         self.columns = columns
+        self.at_least = np.zeros(len(columns.machines), np.int64) if at_least is None else at_least
         self.machines = columns.machines
         self.cover = useful_cover(columns.machines, columns.busy)
         self.day = np.flatnonzero(chosen.day)
@@ -120,18 +127,23 @@ class _Program:
             self.n_rows *= 2
         self.pool_row, self.pool_limit = self._pool_rows()
         self.n_rows += len(self.pool_limit)
+        self.rows_of_pool: dict[int, list[int]] = {}
+        for (p, _), row in self.pool_row.items():
+            self.rows_of_pool.setdefault(p, []).append(row)
         self.scale = self._scale()
 
     def _pool_rows(self) -> tuple[dict[tuple[int, int], int], list[float]]:
         """(pool, hour) → row; a pool without machine-hours has one row for the whole day, under hour -1."""
         pool = self.machines.pool
-        hourly = set(map(int, pool[self.hour_j])) - {-1}
-        daily = set(map(int, pool[self.day])) - {-1}
-        limit = {int(p): float(most) for p, most in zip(pool, self.machines.n_max, strict=True) if p >= 0}
+        hourly = set(pool[self.hour_j].tolist()) - {-1}
+        daily = set(pool[self.day].tolist()) - {-1}
+        held = np.unique(np.concatenate([self.day, self.hour_j]))
+        limit = dict(zip(pool[held].tolist(), self.machines.pool_max[held].astype(float).tolist(), strict=True))
         rows: dict[tuple[int, int], int] = {}
         limits: list[float] = []
+        busy = np.flatnonzero(self.columns.busy).tolist()
         for p in sorted(hourly | daily):
-            for h in range(N_HOURS) if p in hourly else (-1,):
+            for h in busy if p in hourly else (-1,):
                 rows[p, h] = self.n_rows + len(limits)
                 limits.append(limit[p])
         return rows, limits
@@ -155,7 +167,7 @@ class _Program:
                 on = np.flatnonzero(self.columns.busy & (self.machines.cover[j] > 0))
                 rows += self.power_row[on].tolist()
                 values += [float(watts[j])] * len(on)
-            pooled = [row for (p, _), row in self.pool_row.items() if p == pool[j]] if pool[j] >= 0 else []
+            pooled = self.rows_of_pool.get(int(pool[j]), [])
             rows += pooled
             values += [1.0] * len(pooled)
             starts.append(len(rows))
@@ -182,10 +194,10 @@ class _Program:
         lp.num_col_, lp.num_row_ = n_integer + n_api, self.n_rows
         usd = np.concatenate([machines.usd[self.day], machines.usd[self.hour_j], self.columns.api_usd[self.api_h]])
         lp.col_cost_ = usd * self.scale
-        lp.col_lower_ = np.zeros(n_integer + n_api)
-        lp.col_upper_ = np.concatenate(
-            [self._most(self.day, None), self._most(self.hour_j, self.hour_h), np.ones(n_api)]
-        )
+        least_day = self.at_least[self.day].astype(float)
+        lp.col_lower_ = np.concatenate([least_day, np.zeros(len(self.hour_j) + n_api)])
+        most_day = np.maximum(self._most(self.day, None), least_day)
+        lp.col_upper_ = np.concatenate([most_day, self._most(self.hour_j, self.hour_h), np.ones(n_api)])
         n_busy = int(self.columns.busy.sum())
         n_rest = self.n_rows - n_busy
         caps = [self.columns.cap_w] * (n_rest - len(self.pool_limit))
@@ -229,10 +241,11 @@ class _Program:
         pooled = np.zeros((len(machines), N_HOURS))
         pooled_day = np.zeros(len(machines))
         for (p, h), row in self.pool_row.items():
-            members = machines.pool == p
-            pooled_day[members] += duals[row]
-            if h >= 0:
-                pooled[members, h] = duals[row]
+            if duals[row] != 0.0:
+                members = machines.pool == p
+                pooled_day[members] += duals[row]
+                if h >= 0:
+                    pooled[members, h] = duals[row]
         hour = machines.usd[:, None] - self.cover * price - machines.watts[:, None] * power - pooled
         on = (self.columns.busy & (machines.cover > 0)) * power
         day = machines.usd - self.cover @ price - machines.watts * on.sum(axis=1) - pooled_day

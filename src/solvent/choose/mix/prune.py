@@ -1,7 +1,8 @@
 """Leaves out machines that another offer replaces at no more cost, in every plan: the optimum stays what it was.
 
 A replaces B: k machines of A, as many as cover all that one of B covers, cost no more than it and draw no more.
-A must be unlimited (never more of it is needed than serve every hour alone), or be of the same pool with k = 1.
+A must be unlimited (never more of it is needed than serve every hour alone), or be of the same pool with k = 1 and
+have all of its machines.
 An API replaces B where B's whole cover bought from the API costs no more than B.
 Enter at `pruned`.
 """
@@ -113,7 +114,8 @@ def _replaces(machines: Machines, cover: Floats, a: NDArray[np.int64], b: int, u
     wanted = cover[b] > 0
     with np.errstate(divide="ignore"):
         k = np.ceil((cover[b, wanted] / cover[a][:, wanted]).max(axis=1) - _ROUNDING)
-    same_pool = (machines.pool[a] >= 0) & (machines.pool[a] == machines.pool[b]) & (k <= 1)
+    whole = machines.n_max[a] >= machines.pool_max[a]
+    same_pool = (machines.pool[a] >= 0) & (machines.pool[a] == machines.pool[b]) & (k <= 1) & whole
     # A machine paid by the day never replaces one that is paid by the hour.
     billing = machines.by_day[b] | ~machines.by_day[a]
     n_hours = np.where(machines.by_day[a], 1.0, wanted.sum() if machines.by_day[b] else 1.0)
