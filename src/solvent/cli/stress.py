@@ -30,6 +30,12 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Write the audit's report with the stress in it.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="Write the result too.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="Judge ages on this day; else today.")
+    ] = None,
+    stale_after: Annotated[
+        int, typer.Option(metavar="DAYS", min=0, max=100_000, help="What is older on that day is flagged as stale.")
+    ] = 180,
     check: Annotated[bool, typer.Option(help="Exit 1 unless the policy holds under every scenario alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -41,7 +47,7 @@ def command(
     headlines = None
     if signals is not None:
         headlines = shipped_signals() if str(signals) == "march-2026" else load_signals(signals)
-    day = _day(since)
+    day, judged = _day(since, "--since"), _day(as_of, "--as-of")
     names = _known(tuple(only or ()), [scenario.name for scenario in file.scenarios])
     statement = _statement(source, project)
     replanner = None
@@ -49,7 +55,7 @@ def command(
         from solvent.choose.stress.replan import replanner_of
 
         replanner = replanner_of(offers, statement, file.power, date.today())
-    options = Options(names, together and len(names) != 1, headlines, day, replanner)
+    options = Options(names, together and len(names) != 1, headlines, day, replanner, judged, stale_after)
     result = document(statement, file, options)
     if report is not None:
         from solvent.report.attach import attach
@@ -72,6 +78,9 @@ def command(
 
         print_stress(result, console_for(sys.stdout))
     if check and result["passed"] is not True:
+        if result["passed"] is None:
+            names_ = ", ".join(result["not_judged"])
+            typer.echo(f"solvent: not judged without --offers: {names_}; or leave them out with --only", err=True)
         raise typer.Exit(1)
 
 
@@ -103,10 +112,10 @@ def _known(names: tuple[str, ...], all_names: list[str]) -> tuple[str, ...]:
     return names
 
 
-def _day(text: str | None) -> date | None:
+def _day(text: str | None, option: str) -> date | None:
     if text is None:
         return None
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ChoiceError("--since", repr(text[:80]), "a day such as 2026-03-01") from None
+        raise ChoiceError(option, repr(text[:80]), "a day such as 2026-03-01") from None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+from solvent.errors import ReportError
 from solvent.report import charts
 from solvent.report.accounts import (
     Section,
@@ -82,11 +83,34 @@ def _body(view: Page) -> Markup:
     )  # fmt: skip
     parts = [_verdict(view), _headline(view), _waterfall(view)]
     parts += [_section(view, section) for section in sections(statement)]
-    parts += [_accounting(view), _assumptions(view), measured_section(view), choice_section(view)]
-    parts += [break_even_section(view), stress_section(view), path_section(view), _appendix(view)]
+    parts += [_accounting(view), _assumptions(view)]
+    parts += [_attached(view, key, section) for key, section in _ATTACHED.items()]
+    parts.append(_appendix(view))
     made = f"solvent {statement.get('version', '')}, made {moment(statement.get('made_at'))} UTC."
     foot = h("footer", None, f"{made} Select any number to see where it comes from.")
     return join((top, h("main", None, *parts), foot))
+
+
+# In the order in which a report shows what was attached to the statement; the path comes last.
+_ATTACHED: dict[str, Callable[[Page], Markup]] = {
+    "measured": measured_section,
+    "choice": choice_section,
+    "places": break_even_section,
+    "stress": stress_section,
+    "path": path_section,
+}
+
+
+def _attached(view: Page, key: str, section: Callable[[Page], Markup | None]) -> Markup | None:
+    """A section of a document that was attached; a report may come from anywhere, and so may what is in it.
+
+    Raises: ReportError where the document hasn't the shape of what `attach` puts there.
+    """
+    try:
+        return section(view)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as fault:
+        found = f"{type(fault).__name__}: {fault}"[:120]
+        raise ReportError(f"report: {key}", found, f"what solvent attaches as {key}", "write that part again") from None
 
 
 def _verdict(view: Page) -> Markup:
@@ -98,7 +122,7 @@ def _verdict(view: Page) -> Markup:
         "section", {"class": f"verdict {state}"},
         h("h1", None, verdict["title"]),
         h("p", {"class": "line"}, verdict["line"]),
-        path_link(view),
+        _attached(view, "path", path_link),
         h("p", {"class": "missing"}, missing[:1].upper() + missing[1:] + ".") if missing and not said else None,
         gauge(view),
         h("p", {"class": "policy"}, "Policy: ", verdict["policy"]["text"]),

@@ -58,14 +58,14 @@ def badge(method: str) -> Markup:
     return h("span", {"class": f"badge {method}" if method in _METHODS else "badge"}, method)
 
 
-def figure_link(view: Page, name: str, label: bool = False) -> Markup:
-    """A figure's number (or its label) that opens its lineage; its exact value on hover."""
+def figure_link(view: Page, name: str, label: bool = False, words: str | None = None) -> Markup:
+    """A figure's number (or its label, or words for it) that opens its lineage; its exact value on hover."""
     figure = view.figure(name)
     if figure is None:
         return h("span", None, name)
     value = figure["value"]
     kind = "num unknown" if value is None else "num negative" if (decimal(value) or 0) < 0 else "num"
-    text = figure["label"] if label else human(value, figure["unit"])
+    text = words or (figure["label"] if label else human(value, figure["unit"]))
     exact = f"{value} {figure['unit']}" if value is not None else "unknown"
     kind = "num" if label else kind
     return h("a", {"class": kind, "href": f"#{view.anchor(name)}", "data-figure": name, "title": exact}, text)

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from solvent.report.html_parts import Page, figure_link
+from solvent.report.html_parts import Page, badge, figure_link
 from solvent.report.markup import Child, Markup, h, join
+from solvent.report.numerals import decimal, significant
 from solvent.report.stress_chart import tornado
 from solvent.report.stress_text import (
     INDEX_TITLES,
+    PER,
+    apart_words,
     change_words,
+    decides_words,
     electricity_words,
+    held_words,
+    plan_signal_words,
     policy_words,
     share_text,
     signal_state,
     signal_words,
+    stale_words,
     times,
+    together_cells,
     two,
     usd,
     ways_of,
@@ -42,12 +50,13 @@ def stress_section(view: Page) -> Markup:
         h("p", {"class": "lede"}, stress["line"], f" {stress['plan_line']}" if stress["plan_line"] else None),
         _tornado(stress),
         _scenarios(view, stress),
-        _plans(stress),
-        _together(stress),
-        _turning(stress),
+        _plans(view, stress),
+        _together(view, stress),
+        _turning(view, stress),
         _indices(stress),
         _signals(stress["signals"]) if stress["signals"] else None,
         h("p", {"class": "quiet"}, electricity_words(stress)) if stress["electricity"] else None,
+        _held(stress),
     )  # fmt: skip
 
 
@@ -68,20 +77,29 @@ def _scenarios(view: Page, stress: Document) -> Markup:
             untouched.append(f"{row['title']} ({'; '.join(what_comes(row))})")
             continue
         moved = [change_words(c) for c in row["changes"] if c["label"] not in row["untouched"]]
-        said.append((row["title"], "; ".join([*moved, *what_comes(row)]), f"{row['source']}, {row['date']}"))
+        words = [*moved, *what_comes(row), *stale_words(stress, row["name"]), _confidence(row)]
+        said.append((row["title"], "; ".join(words), f"{row['source']}, {row['date']}"))
         low, high = usd(row["margin_low_usd"]), usd(row["margin_high_usd"])
         spread = "" if not row["touches"] or row["margin_low_usd"] is None or low == high else f"{low} to {high}"
         margin = figure_link(view, row["figure"]) if row["touches"] else "–"
         otherwise = "needs offers" if row["needs_offers"] else "replanned"
         rows.append((row["title"], margin, row["outcome"]["verdict"] if row["touches"] else otherwise, spread))
     rest = h("p", {"class": "quiet"}, "Without effect here: ", "; ".join(untouched), ".") if untouched else None
-    heads = ("Scenario", "Margin a month", "Verdict", "Over its interval")
+    heads = ("Scenario", _amount("Margin", stress), "Verdict", "Over its interval")
     return join(
         (h("h3", None, "Each alone"), _table(heads, rows), _sources("What each assumes, and who says so", said), rest)
     )
 
 
-def _plans(stress: Document) -> Markup | None:
+def _amount(word: str, stress: Document) -> str:
+    return f"{word} {PER[stress['per']]}"
+
+
+def _confidence(row: Document) -> str:
+    return f"confidence {row['confidence']:g}, {row['confidence_method']}"
+
+
+def _plans(view: Page, stress: Document) -> Markup | None:
     plans = [("As things are", stress["plan"])] if stress["plan"] else []
     plans += [(row["title"], row["replan"]) for row in stress["scenarios"] + stress["together"] if row["replan"]]
     if not plans:
@@ -96,27 +114,44 @@ def _plans(stress: Document) -> Markup | None:
             (title, f"without {plan['lost']}: {says}" if plan["lost"] else says, "the cheapest mix of the offers")
         )
         moving = "–" if once is None else usd(once["value"])
-        cells = (usd(plan["margin_usd"]), usd(plan["compute_usd"])) if plan["feasible"] else ("no plan", "–")
-        rows.append((title, *cells, moving))
-    heads = ("The cheapest plan", "Margin a month", "Compute a month", "Moving costs once")
+        rows.append((title, *_plan_cells(view, plan), moving))
+    heads = ("The cheapest plan", _amount("Margin", stress), "Verdict", _amount("Compute", stress), "Moving costs once")
     return join((h("h3", None, "A way out"), _table(heads, rows), _sources("What each plan runs on", said)))
 
 
-def _together(stress: Document) -> Markup | None:
+def _plan_cells(view: Page, plan: Document) -> tuple[Child, ...]:
+    """Margin, verdict and compute; the amounts are links to their lineage."""
+    if not plan["feasible"]:
+        return "no plan", "–", "–"
+    ids = plan["figures"]
+    margin, compute = (
+        figure_link(view, ids[key]) if key in ids else "unknown" for key in ("margin_usd", "compute_usd")
+    )
+    return margin, plan["verdict"], compute
+
+
+def _together(view: Page, stress: Document) -> Markup | None:
     titles = {row["name"]: row["title"] for row in stress["scenarios"]}
     rows: list[Sequence[Child]] = []
     for row in stress["together"]:
-        if row["touches"]:
+        if row["touches"] and not row["replan"]:
             text = " + ".join(titles.get(n, n) for n in row["of"]) if "+" in row["name"] else row["title"]
-            rows.append((text, usd(row["outcome"]["margin_usd"]), row["outcome"]["verdict"]))
-    return join((h("h3", None, "Together"), _table(("Scenarios", "Margin a month", "Verdict"), rows))) if rows else None
+            _, verdict = together_cells(row)
+            margin = "–" if row["unplanned"] else figure_link(view, row["figure"])
+            rows.append((text + apart_words(row), margin, verdict))
+    heads = ("Scenarios", _amount("Margin", stress), "Verdict")
+    return join((h("h3", None, "Together"), _table(heads, rows))) if rows else None
 
 
-def _turning(stress: Document) -> Markup | None:
+def _turning(view: Page, stress: Document) -> Markup | None:
     ways = ways_of(stress)
+
+    def at(point: Document, end: str) -> Child:
+        words = times(point[end], ways.get(point["key"], "times"))
+        return figure_link(view, point["figures"][end], words=words) if end in point["figures"] else words
+
     rows: list[Sequence[Child]] = [
-        (p["label"], *(times(p[at], ways.get(p["key"], "times")) for at in ("margin_at", "policy_at")))
-        for p in stress["turning_points"]
+        (p["label"], *(at(p, end) for end in ("margin_at", "policy_at"))) for p in stress["turning_points"]
     ]
     heads = ("All else as things are", "Margin is zero at", "The policy's line is at")
     return join((h("h3", None, "How far each may go"), _table(heads, rows))) if rows else None
@@ -129,8 +164,8 @@ def _indices(stress: Document) -> Markup | None:
     for of, title in INDEX_TITLES.items():
         found = stress["sensitivity"]["of"][of]
         parts.append(h("h3", None, title))
-        if of == "policy_holds":
-            parts.append(h("p", None, policy_words(found)))
+        says = " ".join(filter(None, (policy_words(found) if of == "policy_holds" else "", decides_words(found))))
+        parts.append(h("p", None, says))
         rows: list[Sequence[Child]] = [
             (i["label"], two(i["total"]), f"{two(i['total_low'])} to {two(i['total_high'])}", two(i["first"]))
             for i in found["indices"][:MAX_INDICES]
@@ -147,11 +182,33 @@ def _signals(signals: Document) -> Markup:
         state = f"flips to {told['outcome']['verdict']}" if told["flips"] else signal_state(told)
         rows.append((told["headline"], f"{told['confidence']:g}", state))
         moved = "; ".join(map(change_words, told["changes"]))
-        said.append((told["headline"], f"{moved}. Checked: {told['checked']}", f"{told['source']}, {told['date']}"))
+        more_words = f"{moved}; {told['confidence_method']} confidence. Checked: {told['checked']}"
+        said.append((told["headline"], more_words, f"{told['source']}, {told['date']}"))
     words = h("p", None, signal_words(signals))
     table = _table(("Headline", "Confidence", "Verdict"), rows)
     more = _sources("What each moves, how it was checked, and who says so", said)
-    return join((h("h3", None, f"Headlines: {signals['title']}"), words, table, more))
+    plans = [h("p", None, line) for line in plan_signal_words(signals)]
+    return join((h("h3", None, f"Headlines: {signals['title']}"), words, table, *plans, more))
+
+
+def _held(stress: Document) -> Markup:
+    """What the stress leans on: how much of it is assumed, what is stale, and every entry, folded away."""
+    entries = stress["held"]["entries"]
+    rows: list[Sequence[Child]] = []
+    for entry in entries:
+        numbers = [
+            significant(n, 3) for n in (decimal(entry[key]) for key in ("value", "low", "high")) if n is not None
+        ]
+        said = "" if not numbers else numbers[0] + (f" ({numbers[1]} to {numbers[2]})" if len({*numbers}) > 1 else "")
+        age = (
+            "undated"
+            if entry["date"] is None
+            else f"{entry['date']}" + (f", {entry['age']}" if entry["age"] in ("stale", "later") else "")
+        )
+        rows.append((f"{entry['what']}: {entry['of']}", said, badge(entry["method"]), age))
+    table = _table(("What it leans on", "Number", "Method", "Date"), rows)
+    lines = [h("p", {"class": "quiet"}, line.replace(" in --json", "")) for line in held_words(stress)]
+    return join((*lines, h("details", None, h("summary", None, f"All {len(entries)}"), table)))
 
 
 def _sources(summary: str, said: Sequence[tuple[str, str, str]]) -> Markup:

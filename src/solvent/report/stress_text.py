@@ -25,6 +25,8 @@ INDEX_TITLES = {
     "policy_holds": "Which assumption decides whether the policy holds",
 }
 MAX_INDICES = 8
+PER = {"month": "a month", "log": "in the log"}
+MAX_NAMED = 6
 
 
 def print_stress(document: Document, console: Console) -> None:
@@ -86,13 +88,75 @@ def what_comes(row: Document) -> list[str]:
     lines = list(dict.fromkeys(row["untouched"].values()))
     if row["needs_offers"]:
         share = row["stops_share"]
-        stop = f"{share_text(share)} of compute stops in {row['notice_days']} days; " if share else ""
+        when = "" if row["notice_days"] is None else f" in {days(row['notice_days'])}"
+        stop = f"{share_text(share)} of compute stops{when}; " if share else ""
         lines.append(f"{stop}whether there is a way out needs offers (--offers)")
+    if row["gap"] and (share := row["stops_share"]) != 0:
+        lines.append(gap_words(row["gap"], row["notice_days"], share is not None))
     if row["per_outcome_margin_usd"] is not None:
         lines.append(f"sold per outcome at today's revenue, margin would be {usd(row['per_outcome_margin_usd'])}")
     if row["subscriber_pays_usd"] is not None:
         lines.append(f"the subscriber pays {usd(row['subscriber_pays_usd'])} a month for the rest, or goes without")
     return lines
+
+
+def days(number: object) -> str:
+    """'1 day', '2.5 days'."""
+    text = significant(found, 3) if (found := decimal(number)) is not None else UNKNOWN
+    return f"{text} day{'' if text == '1' else 's'}"
+
+
+def gap_words(gap: Document, notice_days: int, with_revenue: bool) -> str:
+    """How long moving takes, how long nothing is served meanwhile, and the revenue of those days."""
+    moving, without, lost = gap["moving_days"], gap["without_days"], gap["revenue_usd"]
+    people = f"{gap['people']:,} {'person' if gap['people'] == 1 else 'people'}"
+    said = f"moving takes {people} {days(moving[0])} ({_span(moving)}), notice is {days(notice_days)}: "
+    if not any(without):
+        return said + "no day without service"
+    said += f"{days(without[0])} without service ({_span(without)})"
+    if lost is None:
+        return said + ("; what revenue those days bring isn't known" if with_revenue else "")
+    return said + f", in which {usd(lost[0])} of revenue ({usd(lost[1])} to {usd(lost[2])}) is at risk"
+
+
+def _span(triple: Sequence[float]) -> str:
+    low, high = (decimal(end) for end in triple[1:])
+    return f"{significant(low, 3)} to {significant(high, 3)}" if low is not None and high is not None else UNKNOWN
+
+
+def held_words(document: Document) -> list[str]:
+    """How many of the things that this leans on are stale or undated, which, and how much of it is assumed."""
+    held = document["held"]
+    entries = held["entries"]
+    lines = []
+    n_assumed = sum(entry["method"] in ("assumed", "claimed") for entry in entries)
+    lines.append(
+        f"Of {len(entries)} numbers and facts that this leans on, {n_assumed} are assumed or claimed; "
+        "each has its method, source and date in --json."
+    )
+    for age, words in (
+        ("stale", f"older than {held['stale_after_days']:,} days on {held['as_of']}"),
+        ("undated", "undated"),
+        ("later", f"dated after {held['as_of']}"),
+    ):
+        found = [entry for entry in entries if entry["age"] == age]
+        if found:
+            lines.append(f"{_sentence(words)} ({len(found)}): {_named(found)}.")
+    return lines
+
+
+def _named(entries: Sequence[Document]) -> str:
+    """The entries by what they are of, the oldest first."""
+    first: dict[str, str] = {}
+    for entry in sorted(entries, key=lambda e: (-(e["age_days"] or 0), e["of"])):
+        first.setdefault(entry["of"], f"{entry['of']} ({entry['date']})" if entry["date"] else entry["of"])
+    names = list(first.values())
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _scenarios(document: Document, console: Console) -> None:
@@ -104,10 +168,15 @@ def _scenarios(document: Document, console: Console) -> None:
         state = Text("→ " if row["flips"] else "") + _state(outcome["verdict"])
         touched = [usd(outcome["margin_usd"]), spread, state] if row["touches"] else ["", "", ""]
         moved = [change_words(c) for c in row["changes"] if c["label"] not in row["untouched"]]
-        says = "; ".join([*moved, *what_comes(row)])
+        says = "; ".join([*moved, *what_comes(row), *stale_words(document, row["name"])])
         mark = Text("✗ ", style="red") if row["name"] == document["killer"] else Text("  ")
         rows.append([Text.assemble(mark, visible(row["name"])), *touched, Text(visible(says), style="dim")])
-    _grid("Alone, a month", ["  scenario", ">margin", ">over its interval", "verdict", "what moves"], rows, console)
+    _grid(
+        f"Alone, {PER[document['per']]}",
+        ["  scenario", ">margin", ">over its interval", "verdict", "what moves"],
+        rows,
+        console,
+    )
 
 
 def _plans(document: Document, console: Console) -> None:
@@ -117,7 +186,7 @@ def _plans(document: Document, console: Console) -> None:
     rows += [[row["name"], *_plan_cells(row["replan"])] for row in document["scenarios"] if row["replan"]]
     rows += [[" + ".join(row["of"]), *_plan_cells(row["replan"])] for row in document["together"] if row["replan"]]
     heads = ["scenario", ">compute", ">margin", "verdict", ">moving costs once", "plan"]
-    _grid("The cheapest plan, a month", heads, rows, console)
+    _grid(f"The cheapest plan, {PER[document['per']]}", heads, rows, console)
 
 
 def _plan_cells(plan: Document) -> list[Any]:
@@ -131,14 +200,31 @@ def _plan_cells(plan: Document) -> list[Any]:
     return [usd(plan["compute_usd"]), usd(plan["margin_usd"]), _state(plan["verdict"]), moving, uses + lost]
 
 
+def stale_words(document: Document, name: str) -> list[str]:
+    """'stale: dated 2023-12-31' where what a scenario rests on is older than asked for."""
+    dates = {e["date"] for e in document["held"]["entries"] if e["of"] == name and e["age"] == "stale"}
+    return [f"stale: dated {min(dates)}"] if dates else []
+
+
 def _together(document: Document, console: Console) -> None:
     rows = []
     for row in document["together"]:
-        if row["touches"]:
-            outcome = row["outcome"]
+        if row["touches"] and not row["replan"]:
             title = row["title"] if row["name"].startswith("all") else " + ".join(row["of"])
-            rows.append([title, usd(outcome["margin_usd"]), _state(outcome["verdict"])])
-    _grid("Together", ["scenarios", ">margin", "verdict"], rows, console)
+            rows.append([title + apart_words(row), *together_cells(row)])
+    _grid(f"Together, {PER[document['per']]}", ["scenarios", ">margin", "verdict"], rows, console)
+
+
+def together_cells(row: Document) -> tuple[str, str]:
+    """Margin and verdict; where a place is taken away, neither is known without a new plan."""
+    if row["unplanned"]:
+        return "", "needs offers"
+    return usd(row["outcome"]["margin_usd"]), str(row["outcome"]["verdict"])
+
+
+def apart_words(row: Document) -> str:
+    """Which scenarios a group leaves out, because they take a place away and move no amount."""
+    return f" (apart from {', '.join(row['apart'])})" if row["apart"] else ""
 
 
 def _turning(document: Document, console: Console) -> None:
@@ -160,15 +246,29 @@ def _indices(document: Document, of: str, title: str, console: Console) -> None:
     if not document["sensitivity"]:
         return
     found = document["sensitivity"]["of"][of]
-    if of == "policy_holds":
+    says = " ".join(filter(None, (policy_words(found) if of == "policy_holds" else "", decides_words(found))))
+    if says:
         _head(title, console)
-        _say(Text(policy_words(found)), console)
+        _say(Text(visible(says)), console)
     rows = [
         [row["label"], two(row["total"]), f"{two(row['total_low'])} to {two(row['total_high'])}", two(row["first"])]
         for row in found["indices"][:MAX_INDICES]
     ]
     heads = ["assumption", ">total index", ">95% interval", ">first order"]
-    _grid("" if of == "policy_holds" else title, heads, rows, console)
+    _grid("" if says else title, heads, rows, console)
+
+
+def decides_words(found: Document) -> str:
+    """'Use per customer decides: …' or which of them the samples can't tell apart; empty without indices."""
+    labels = {row["key"]: row["label"] for row in found["indices"]}
+    names = [labels[key] for key in found["decides"] if key in labels]
+    n = f"{found['n_samples']:,} samples"
+    if not names:
+        return ""
+    if len(names) > 1:
+        return f"{_sentence(' or '.join(names))}: their intervals overlap at {n}."
+    share = share_text(found["indices"][0]["total"])
+    return f"{_sentence(names[0])} decides: with all else known, {share} of the variance would stay ({n})."
 
 
 def policy_words(found: Document) -> str:
@@ -187,6 +287,8 @@ def _signals(signals: Document, console: Console) -> None:
         )
         rows.append([told["headline"], told["date"], f"{told['confidence']:g}", flips, told["checked"]])
     _grid("", ["headline", "day", ">confidence", "verdict", "how it was checked"], rows, console)
+    for line in plan_signal_words(signals):
+        _say(Text(visible(line)), console)
 
 
 def signal_state(told: Document) -> str:
@@ -196,6 +298,22 @@ def signal_state(told: Document) -> str:
     if not told["is_news"]:
         return "known to the audit"
     return "flips within its interval" if len(told["states"]) > 1 else "stays " + str(told["outcome"]["verdict"])
+
+
+def plan_signal_words(signals: Document) -> list[str]:
+    """What each headline since the audit makes of the cheapest plan of the offers; nothing without offers."""
+    lines = []
+    for told in signals["told"]:
+        plan = told["replan"]
+        if plan:
+            after = usd(plan["margin_usd"]) if plan["feasible"] else "no plan at all"
+            verdict = f"flips from {signals['plan_verdict']} to" if told["flips_plan"] else "stays"
+            weak = "" if told["confidence"] >= signals["believed_from"] else f", confidence {told['confidence']:g} only"
+            lines.append(
+                f"“{told['headline']}” takes the margin of the cheapest plan from {usd(signals['plan_margin_usd'])} to "
+                f"{after}; its verdict {verdict} {plan['verdict']}{weak}."
+            )
+    return lines
 
 
 def signal_words(signals: Document) -> str:
@@ -218,7 +336,7 @@ def _end(document: Document, console: Console) -> None:
     lines = [electricity_words(document)] if document["electricity"] else []
     if not document["splits_revenue"]:
         lines.append("The report doesn't say what revenue is made of: where use moves, revenue and margin are unknown.")
-    lines.append("Sources and dates of every scenario: --json. Confidences are assumed unless a source is named.")
+    lines += held_words(document)
     console.print()
     for line in lines:
         _say(Text(visible(line), style="dim"), console)
@@ -261,7 +379,8 @@ def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], conso
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for head in heads:
         side: Any = "right" if head.startswith(">") else "left"
-        table.add_column(Text(visible(head.removeprefix(">"))), justify=side, no_wrap=side == "right")
+        words = Text(visible(head.removeprefix(">")))
+        table.add_column(words, justify=side, no_wrap=side == "right", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     console.print(table, highlight=False)

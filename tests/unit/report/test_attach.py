@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from solvent.errors import ReportError
 from solvent.report.attach import attach
 from solvent.report.html import page
 from solvent.report.schema import checked
@@ -87,3 +88,13 @@ def test_a_measure_that_nobody_took_is_a_dash(statement: dict[str, Any]) -> None
 def test_a_statement_alone_has_neither(statement: dict[str, Any]) -> None:
     drawn = page(statement)
     assert 'id="choice"' not in drawn and 'id="measured"' not in drawn
+
+
+@pytest.mark.parametrize("key", ["measured", "choice", "places", "stress", "path"])
+@pytest.mark.parametrize("planted", [5, [1], {"line": 1}, {"verdict": {"line": "x"}, "rows": 3}])
+def test_what_was_attached_and_has_another_shape_is_refused_by_name(
+    statement: dict[str, Any], key: str, planted: Any
+) -> None:
+    with pytest.raises(ReportError, match=f"report: {key}") as raised:
+        page({**statement, key: planted})
+    assert "\n" not in str(raised.value)

@@ -13,60 +13,75 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from solvent import __version__
+from solvent.choose.ages import STALE_AFTER_DAYS
 from solvent.choose.economics import margin_usd, verdict
 from solvent.choose.offers.record import exactly
-from solvent.choose.stress.assumptions import ASSUMPTIONS, TODAY, label_of, name_of
+from solvent.choose.stress.assumptions import ASSUMPTIONS, TODAY, combined, label_of, name_of
 from solvent.choose.stress.figures import figure_id, stress_figures
 from solvent.choose.stress.flips import BELIEVED, Flips, Told, flips
+from solvent.choose.stress.further_figures import add_plan, add_together, add_turning, moved_by
+from solvent.choose.stress.held import held
+from solvent.choose.stress.notice import gap_of
 from solvent.choose.stress.outcome import Model, Outcome
-from solvent.choose.stress.product import from_statement
+from solvent.choose.stress.product import Product, from_statement
 from solvent.choose.stress.run import Result, alone, at_home, killer, structural_pairs, swings, together, turning_points
 from solvent.choose.stress.scenario_file import LARGEST, Change, Scenario, ScenarioFile, SignalFile
-from solvent.choose.stress.sensitivity import LEVEL, N_SAMPLES, SEED, decide
+from solvent.choose.stress.sensitivity import LEVEL, SEED, decided
+from solvent.figure import Figures
 
 if TYPE_CHECKING:
     from solvent.choose.stress.replan import Replan, Replanner
 
 SCHEMA = "solvent.stress/1"
 SHOWN_PAIRS = 5
-SIGNAL_FIELDS = ("name", "headline", "date", "source", "confidence", "checked", "note")
+SCENARIO_FIELDS = ("name", "title", "date", "source", "confidence", "confidence_method", "note")
+SIGNAL_FIELDS = ("name", "headline", "date", "source", "confidence", "confidence_method", "checked", "note")
+PER = {"month": "a month", "log": "in the log"}
 PASSES = ("solvent", "thin")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """only: scenarios by name, all where empty.   combine: look at them together too.   since: what is news;
-    None takes the statement's last day.   replanner: makes new plans, where offers were given."""
+    None takes the statement's last day.   replanner: makes new plans, where offers were given.
+    as_of: the day on which ages are judged, None: today.   stale_after_days: from when on something is stale."""
 
     only: tuple[str, ...] = ()
     combine: bool = True
     signals: SignalFile | None = None
     since: date | None = None
     replanner: Replanner | None = None
+    as_of: date | None = None
+    stale_after_days: int = STALE_AFTER_DAYS
 
 
 def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options) -> dict[str, Any]:
     """The stress of a statement under a file's scenarios. Raises: ReportError (not a statement)."""
     model = Model(from_statement(statement, file.power))
     product, base, file = model.product, model.at({}), at_home(file, model)
+    per, made_at = product.economics.per, datetime.now(UTC)
     chosen = [s for s in file.scenarios if not options.only or s.name in options.only]
     results = [alone(model, scenario) for scenario in chosen]
     worst = killer(base, results)
     rows = [_row(model, s, r, base, options.replanner) for s, r in zip(chosen, results, strict=True)]
     plan = _replan(options.replanner.base(), model, {}) if options.replanner else None
-    plan_killer, plan_line = _plan_line(plan, rows)
+    plan_killer, plan_line = _plan_line(plan, rows, per)
     keys = list(dict.fromkeys(key for result in results for key in result.values))
-    since = options.since or product.as_of
-    found = flips(model, options.signals, since) if options.signals else None
-    power = product.power
+    found = flips(model, options.signals, options.since or product.as_of) if options.signals else None
+    figures = stress_figures(statement, base, chosen, results, per)
+    groups = _together(model, file, chosen, options.replanner, rows) if options.combine else []
+    _plan_figures(figures, plan, rows, [row for row, _ in groups], per)
+    points = turning_points(model, keys)
+    told = _signals(found, options.signals, model, options.replanner) if found and options.signals else None
+    judged = (options.as_of or made_at.date(), options.stale_after_days)
     whole: dict[str, Any] = _plain({
         "schema": SCHEMA,
         "version": __version__,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_at": made_at.isoformat(timespec="seconds"),
         "product": dict(statement["product"]),
         "title": file.title,
         "as_of": product.as_of,
-        "per": product.economics.per,
+        "per": per,
         "policy": {"max_compute_per_value": product.economics.policy_max_compute_per_value},
         "base": _outcome(base),
         "base_figure": figure_id("base", "margin_usd"),
@@ -75,22 +90,62 @@ def document(statement: Mapping[str, Any], file: ScenarioFile, options: Options)
         "plan_killer": plan_killer,
         "splits_revenue": product.splits,
         "vendors": [{"vendor": vendor, "share": share} for vendor, share in product.vendors()],
-        "electricity": {
-            "share": power.share, "low": power.low * power.usd_per_kwh, "high": power.high * power.usd_per_kwh,
-            "source": power.source, "owned_share": product.owned_electricity(),
-        } if power else None,
-        "line": _line(base, worst),
-        "passed": base.verdict in PASSES and all(r.outcome.verdict in PASSES for r in results if r.touches),
+        "electricity": _electricity(product),
+        "line": _line(base, worst, per),
+        **_passed(base, rows),
         "killer": worst.name if worst else None,
         "scenarios": rows,
-        "together": _together(model, file, chosen, options.replanner) if options.combine else [],
-        "turning_points": [{**asdict(p), "label": label_of(p.key)} for p in turning_points(model, keys)],
+        "together": [{**row, "figure": add_together(figures, r, per) if r.touches else None} for row, r in groups],
+        "turning_points": [
+            {**asdict(p), "label": label_of(p.key), "figures": ids} for p, ids in
+            zip(points, add_turning(figures, points, {key: label_of(key) for key in keys}), strict=True)
+        ],
         "tornado": [{**asdict(s), "label": label_of(s.key)} for s in swings(model, chosen)],
         "sensitivity": _sensitivity(model, chosen),
-        "signals": _signals(found, options.signals) if found and options.signals else None,
-        "figures": stress_figures(statement, base, chosen, results).document(),
+        "signals": told,
+        "held": held(statement, chosen, options.signals.signals if options.signals else (), file.power, judged),
+        "figures": figures.document(),
     })  # fmt: skip
     return whole
+
+
+def _electricity(product: Product) -> dict[str, Any] | None:
+    power = product.power
+    if power is None:
+        return None
+    low, high = power.low * power.usd_per_kwh, power.high * power.usd_per_kwh
+    own = product.owned_electricity()
+    return {"share": power.share, "low": low, "high": high, "source": power.source, "owned_share": own}
+
+
+def _passed(base: Outcome, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether the policy holds as things are and under every scenario alone; null where only offers could say.
+
+    A scenario that takes a place away is judged by its new plan: none is no pass.
+    """
+    fails = [row["name"] for row in rows if row["touches"] and row["outcome"]["verdict"] not in PASSES]
+    for row in rows:
+        plan = row["replan"] if row["structural"] else None
+        if plan is not None and (not plan["feasible"] or plan["verdict"] not in PASSES):
+            fails.append(row["name"])
+    open_ = [row["name"] for row in rows if row["needs_offers"]]
+    holds = base.verdict in PASSES and not fails
+    return {"passed": None if holds and open_ else holds, "fails": list(dict.fromkeys(fails)), "not_judged": open_}
+
+
+def _plan_figures(
+    figures: Figures, plan: dict[str, Any] | None, rows: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]],
+    per: str,
+) -> None:  # fmt: skip
+    """Gives every new plan the ids of its figures, under `figures`."""
+    keys = {row["name"]: [change["assumption"] for change in row["changes"]] for row in rows}
+    if plan is not None:
+        plan["figures"] = add_plan(figures, ("as_things_are", "as things are"), plan, (), per)
+    for row in (*rows, *groups):
+        if row["replan"]:
+            name, of = (f"together_{row['name']}", row["of"]) if "of" in row else (row["name"], [row["name"]])
+            moved = moved_by(figures, of, [key for one in of for key in keys.get(one, [])])
+            row["replan"]["figures"] = add_plan(figures, (name, row["title"]), row["replan"], moved, per)
 
 
 def _row(
@@ -104,16 +159,20 @@ def _row(
     capacity = scenario.freezes_capacity or scenario.power_cap_share is not None
     on_machines = replanner is not None or model.product.share("rented", "owned") > 0
     no_machine = {} if on_machines or not capacity else {"machines": "it runs on no machine of its own"}
+    stops = sum(share for vendor, share in vendors if vendor in barred) if barred else None
+    gap = gap_of(scenario, model.product.economics, stops)
     return {
-        **{key: getattr(scenario, key) for key in ("name", "title", "date", "source", "confidence", "note")},
+        **{key: getattr(scenario, key) for key in SCENARIO_FIELDS},
         "changes": [_change(change) for change in scenario.changes],
         "untouched": {label_of(key): why for key, why in result.untouched.items()} | no_machine,
         "touches": result.touches,
         "figure": figure_id(result.name, "margin_usd") if result.touches else None,
         "structural": scenario.is_structural,
+        "takes_away": _takes_away(scenario, model.product, barred),
         "needs_offers": scenario.is_structural and replanner is None and not no_machine,
         "notice_days": scenario.notice_days,
-        "stops_share": sum(share for vendor, share in vendors if vendor in barred) if barred else None,
+        "stops_share": stops,
+        "gap": asdict(gap) if gap else None,
         "outcome": _outcome(result.outcome),
         "delta_usd": None if margin is None or before is None else margin - before,
         "margin_low_usd": result.margin_low_usd,
@@ -123,6 +182,14 @@ def _row(
         "subscriber_pays_usd": _subscriber(model, result),
         "replan": _replan(plan, model, result.values) if plan else None,
     }
+
+
+def _takes_away(scenario: Scenario, product: Product, barred: set[str]) -> bool:
+    """Whether it takes a place from this product, as it runs today: no amount of the audit then says what comes."""
+    on_machines = product.share("rented", "owned") > 0
+    capacity = scenario.freezes_capacity or scenario.power_cap_share is not None
+    barred_here = bool(barred & {vendor for vendor, _ in product.vendors()})
+    return barred_here or bool(scenario.loses_regions) or (capacity and on_machines)
 
 
 def _plan_under(replanner: Replanner, scenario: Scenario, result: Result, vendors: Sequence[str]) -> Replan | None:
@@ -136,7 +203,9 @@ def _plan_under(replanner: Replanner, scenario: Scenario, result: Result, vendor
     return plan
 
 
-def _plan_line(base: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str | None]:
+def _plan_line(
+    base: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]], per: str
+) -> tuple[str | None, str | None]:
     """(name, line) of the scenario that is worst with a new plan: one without any, else the one of least margin."""
     planned = [row for row in rows if row["replan"]]
     if base is None or not planned:
@@ -144,7 +213,7 @@ def _plan_line(base: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]
     stuck = [row for row in planned if not row["replan"]["feasible"]]
     start = "No plan meets the needs as things are"
     if base["feasible"]:
-        start = f"With the offers given, margin is {_words(base['margin_usd'])} a month as things are"
+        start = f"With the offers given, margin is {_words(base['margin_usd'])} {PER[per]} as things are"
     if stuck:
         return stuck[0]["name"], f"{start}; “{stuck[0]['title']}” leaves no plan at all."
     known = [row for row in planned if row["replan"]["margin_usd"] is not None]
@@ -199,19 +268,27 @@ def _replan(plan: Replan, model: Model, values: Mapping[str, float]) -> dict[str
 
 
 def _together(
-    model: Model, file: ScenarioFile, chosen: Sequence[Scenario], replanner: Replanner | None
-) -> list[dict[str, Any]]:
-    """Named groups, all at once, of the pairs the worst and the best; with offers, pairs that take places away."""
+    model: Model, file: ScenarioFile, chosen: Sequence[Scenario], replanner: Replanner | None,
+    rows: Sequence[Mapping[str, Any]],
+) -> list[tuple[dict[str, Any], Result]]:  # fmt: skip
+    """Named groups, all at once, of the pairs the worst and the best; with offers, pairs that take places away.
+
+    unplanned: of the group, those that take a place away, so that only a new plan says what they cost.
+    apart: those that it leaves out because they move no amount.
+    """
     results = together(model, file, chosen)
     groups = [r for r in results if "+" not in r.name]
     pairs = [r for r in results if "+" in r.name]
     shown = pairs if len(pairs) <= 2 * SHOWN_PAIRS else pairs[:SHOWN_PAIRS] + pairs[-SHOWN_PAIRS:]
     named = {frozenset(r.of) for r in groups + shown}
     lost = structural_pairs(model, chosen) if replanner else []
+    takes = [row["name"] for row in rows if row["takes_away"]]
     return [
-        {"name": r.name, "title": r.title, "of": list(r.of), "touches": r.touches, "outcome": _outcome(r.outcome),
-         "margin_low_usd": r.margin_low_usd, "margin_high_usd": r.margin_high_usd,
-         "replan": _replan_together(model, file, r, replanner) if replanner else None}
+        ({"name": r.name, "title": r.title, "of": list(r.of), "touches": r.touches, "outcome": _outcome(r.outcome),
+          "margin_low_usd": r.margin_low_usd, "margin_high_usd": r.margin_high_usd,
+          "unplanned": [name for name in r.of if name in takes],
+          "apart": [name for name in takes if name not in r.of] if r.name in ("all", "all-adverse") else [],
+          "replan": _replan_together(model, file, r, replanner) if replanner else None}, r)
         for r in groups + shown + [pair for pair in lost if frozenset(pair.of) not in named]
     ]  # fmt: skip
 
@@ -230,23 +307,26 @@ def _replan_together(model: Model, file: ScenarioFile, result: Result, replanner
 
 
 def _sensitivity(model: Model, chosen: Sequence[Scenario]) -> dict[str, Any] | None:
-    found = decide(model, chosen)
+    found = decided(model, chosen)
     if not found:
         return None
     outputs = {
         of: {
-            "mean": s.mean, "low": s.low, "high": s.high,
+            "mean": s.mean, "low": s.low, "high": s.high, "n_samples": s.n_samples, "decides": list(s.leaders()),
             "indices": [{**asdict(index), "label": label_of(index.key)} for index in s.indices],
         }
         for of, s in found.items()
     }  # fmt: skip
-    return {"n_samples": N_SAMPLES, "seed": SEED, "level": LEVEL, "of": outputs}
+    return {"seed": SEED, "level": LEVEL, "of": outputs}
 
 
-def _signals(found: Flips, file: SignalFile) -> dict[str, Any]:
+def _signals(found: Flips, file: SignalFile, model: Model, replanner: Replanner | None) -> dict[str, Any]:
+    plan = _replan(replanner.base(), model, {}) if replanner else None
     return {
         "title": file.title, "since": found.since, "believed_from": BELIEVED, "base": found.base.verdict,
-        "told": [_told(told) for told in found.told],
+        "told": [_told(told, model, (replanner, plan)) for told in found.told],
+        "plan_verdict": plan["verdict"] if plan else None,
+        "plan_margin_usd": plan["margin_usd"] if plan else None,
         "together": _outcome(found.together),
         "together_of": [told.signal.name for told in found.told if told.counts],
         "smallest": list(found.smallest),
@@ -255,14 +335,18 @@ def _signals(found: Flips, file: SignalFile) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(told: Told) -> dict[str, Any]:
-    signal = told.signal
+def _told(told: Told, model: Model, planned: tuple[Replanner | None, Mapping[str, Any] | None]) -> dict[str, Any]:
+    """One headline; with offers, what it makes of the cheapest plan, which may rest on what the product doesn't."""
+    signal, (replanner, before) = told.signal, planned
+    plan = replanner.at(combined((c.key, c.value) for c in signal.changes)) if replanner and told.is_news else None
+    replan = _replan(plan, model, told.values) if plan else None
     return {
         **{key: getattr(signal, key) for key in SIGNAL_FIELDS},
         "changes": [_change(change) for change in signal.changes],
         "untouched": {label_of(key): why for key, why in told.untouched.items()},
         "is_news": told.is_news, "counts": told.counts, "flips": told.flips, "touches": bool(told.values),
-        "states": list(told.states), "outcome": _outcome(told.outcome),
+        "states": list(told.states), "outcome": _outcome(told.outcome), "replan": replan,
+        "flips_plan": bool(replan and before and replan["verdict"] != before["verdict"]),
     }  # fmt: skip
 
 
@@ -278,11 +362,11 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return asdict(outcome)
 
 
-def _line(base: Outcome, worst: Result | None) -> str:
+def _line(base: Outcome, worst: Result | None, per: str) -> str:
     """Which scenario kills the margin, in one line."""
     if base.margin_usd is None:
         return "The margin isn't known, so no scenario can be said to kill it; compute under each is shown."
-    now = f"Margin is {_usd(base.margin_usd)} a month"
+    now = f"Margin is {_usd(base.margin_usd)} {PER[per]}"
     if worst is None or worst.outcome.margin_usd is None:
         return f"{now}; no scenario alone takes it lower" + (", below zero." if base.margin_usd < 0 else " than zero.")
     says = f"“{worst.title}” takes it to {_usd(worst.outcome.margin_usd)}"

@@ -7,7 +7,7 @@
   margin'   = revenue' − other' − compute'
 An API costs the lower of its price and that of an equal open model. Electricity is its share of a machine's cost: of
 an owned one's as the statement says it, else [power]'s (an API's vendor is taken to pass all of it on: an upper bound).
-Amounts are floats: estimates of a month. It reads no files. Enter at `Model.at` (one state) and `Model.over` (many at once, for indices).
+Amounts are floats: estimates of a month. Enter at `Model.at` (one state) and `Model.over` (many at once, for indices).
 """
 
 from __future__ import annotations

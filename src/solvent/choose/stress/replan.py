@@ -81,6 +81,13 @@ class Replanner:
             return Replan(False, None, (), ("none of the offers is left",), _migration(scenario.migration), _and(lost))
         return _told(cheapest_mix(offers, demand, needs), scenario.migration, _and(lost))
 
+    def at(self, values: Mapping[str, float]) -> Replan | None:
+        """The plan where assumptions alone move; None where no offer and no demand does."""
+        offers, demand = changed(self.offers, values, self.power), self.demand.scaled(growth(values))
+        if offers == self.offers and demand == self.demand:
+            return None
+        return _told(cheapest_mix(offers, demand, self.needs), None, "")
+
     def _largest_vendor(self, vendors: Sequence[str]) -> str:
         known = {offer.vendor for offer in self.offers}
         spent = self._spent("vendor")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from solvent.choose.stress.assumptions import ASSUMPTIONS, MODALITIES, key_of
 from solvent.errors import ChoiceError
+from solvent.figure import Method
 from solvent.money.toml_file import read_toml, refuse_endless
 
 SCENARIOS, SIGNALS = "solvent.scenarios/1", "solvent.signals/1"
@@ -38,7 +39,10 @@ class Section(BaseModel):
 
 
 class Change(Section):
-    """One assumption moved: by a factor (`times`), by an amount (`plus`) or to a share of today's price (`to`)."""
+    """One assumption moved: by a factor (`times`), by an amount (`plus`) or to a share of today's price (`to`).
+
+    method, source, date: of its size and interval; where they are left out, those of the entry that it stands in.
+    """
 
     assumption: Short
     times: Factor | None = None
@@ -48,6 +52,9 @@ class Change(Section):
     high: Annotated[float, Field(ge=-1, le=1e6)] | None = None
     vendor: Short | None = None
     modality: Literal["text", "image", "speech", "video"] | None = None
+    method: Method | None = None
+    source: Short | None = None
+    date: Day | None = None
 
     @field_validator("assumption")
     @classmethod
@@ -89,12 +96,16 @@ class Change(Section):
 
 
 class Migration(Section):
-    """What moving to another offer costs once: days of work."""
+    """What moving to another offer costs once: days of work; with `people` who do it, how long it takes."""
 
     person_days: Annotated[float, Field(ge=0, le=1e6)]
     low: Annotated[float, Field(ge=0, le=1e6)]
     high: Annotated[float, Field(ge=0, le=1e6)]
     usd_per_person_day: Annotated[float, Field(ge=0, le=1e6)]
+    people: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    method: Method = "assumed"
+    source: Short = "assumed"
+    date: Day | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -103,7 +114,22 @@ class Migration(Section):
         return self
 
 
-class Scenario(Section):
+class Believed(Section):
+    """Who says how likely or how real it is: a confidence is an assumption too, with its method and source."""
+
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    confidence_method: Method = "assumed"
+    confidence_source: Text = ""
+    method: Method = "assumed"
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        if self.confidence_method != "assumed" and not self.confidence_source:
+            raise ValueError(f"a {self.confidence_method} confidence needs its confidence_source")
+        return self
+
+
+class Scenario(Believed):
     """A named, dated, sourced change. confidence: how far we believe that it happens within a year, 0 to 1.
 
     bars: vendors that can't be bought from; loses_regions: regions that are gone; "largest" is the one that the
@@ -114,7 +140,6 @@ class Scenario(Section):
     title: Short
     date: Day
     source: Annotated[Text, Field(min_length=1)]
-    confidence: Annotated[float, Field(ge=0, le=1)]
     note: Text = ""
     changes: tuple[Change, ...] = Field(default=(), max_length=MAX_CHANGES)
     bars: tuple[Short, ...] = Field(default=(), max_length=20)
@@ -152,6 +177,8 @@ class Power(Section):
     high: Annotated[float, Field(ge=0, le=1000)]
     usd_per_kwh: Annotated[float, Field(ge=0, le=1000)]
     source: Annotated[Text, Field(min_length=1)]
+    method: Method = "assumed"
+    date: Day | None = None
 
     @property
     def share(self) -> float:
@@ -180,14 +207,13 @@ class ScenarioFile(Section):
         return next(s for s in self.scenarios if s.name == name)
 
 
-class Signal(Section):
+class Signal(Believed):
     """A headline, and what it moves. confidence: how far the sources support that the move is real, 0 to 1."""
 
     name: Name
     headline: Short
     date: Day
     source: Annotated[Text, Field(min_length=1)]
-    confidence: Annotated[float, Field(ge=0, le=1)]
     checked: Annotated[Text, Field(min_length=1)]
     note: Text = ""
     changes: tuple[Change, ...] = Field(min_length=1, max_length=MAX_CHANGES)
