@@ -7,13 +7,18 @@ Enter at `body_of` and `events`. Sources: RFC 9112 §7.1 (chunks); HTML Living S
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from solvent.measure.http.framing import chunk_size
+
+# Lines end with CR LF, LF or CR, and a stream may begin with a byte order mark (HTML Living Standard §9.2.5–6).
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
 Pieces = Sequence[tuple[float, bytes]]
-_MAX_CHUNK_DIGITS = 8
 
 
 class BadChunks(Exception):
@@ -58,13 +63,9 @@ def body_of(pieces: Pieces, body_start: int, chunked: bool) -> Body:
 def _chunks(raw: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     """Where each chunk's bytes begin, and the bytes; the last may be cut off."""
     while (line_end := raw.find(b"\r\n", at)) >= 0:
-        digits = raw[at:line_end].split(b";")[0].strip()
-        try:
-            if not 0 < len(digits) <= _MAX_CHUNK_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
-                raise ValueError
-            size = int(digits, 16)
-        except ValueError:
-            raise BadChunks(f"{digits[:40]!r} where the size of a chunk belongs") from None
+        size = chunk_size(raw[at:line_end])
+        if size is None:
+            raise BadChunks(f"{raw[at : min(line_end, at + 40)]!r} where the size of a chunk belongs")
         if not size:
             return
         start = line_end + 2
@@ -79,16 +80,16 @@ def events(body: Body) -> Iterator[tuple[float, bytes]]:
     """Arrival and data of each complete event that has data; lines of data are joined by a newline."""
     data: list[bytes] = []
     arrived_s = 0.0
-    at = 0
-    while (end := body.data.find(b"\n", at)) >= 0:
-        line = body.data[at:end].rstrip(b"\r")
+    at = len(_MARK) if body.data.startswith(_MARK) else 0
+    for found in _LINE_END.finditer(body.data, at):
+        line = body.data[at : found.start()]
+        at = found.end()
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
-            arrived_s = body.arrival_s(end)
+            arrived_s = body.arrival_s(at - 1)
         elif not line and data:
             yield arrived_s, b"\n".join(data)
             data = []
-        at = end + 1
     if data:
         # [DONE] may be the last line that was waited for.
         yield arrived_s, b"\n".join(data)

@@ -20,6 +20,7 @@ import msgspec
 
 from solvent.errors import printable
 from solvent.measure.http.body import BadChunks, body_of, events
+from solvent.measure.http.framing import Head
 from solvent.measure.http.wire import Received
 from solvent.measure.target import Answer, Request
 
@@ -62,6 +63,7 @@ def request_bytes(asked: Asked, request: Request) -> bytes:
         f"Host: {asked.host}",
         "Content-Type: application/json",
         "Accept: text/event-stream",
+        "Accept-Encoding: identity",
         f"Content-Length: {len(content)}",
         "Connection: close",
     ]
@@ -70,8 +72,12 @@ def request_bytes(asked: Asked, request: Request) -> bytes:
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + content
 
 
-def read_answer(answer: Answer, received: Received, count_tokens: CountTokens | None = None) -> Answer:
-    """Fills an answer from what came. Nothing that a server sends raises; it becomes an error or a note."""
+def read_answer(
+    answer: Answer, received: Received, count_tokens: CountTokens | None = None, secret: str | None = None
+) -> Answer:
+    """Fills an answer from what came. Nothing that a server sends raises; it becomes an error or a note.
+
+    secret: is kept out of errors that repeat what the server said."""
     head = received.framing.head
     if head is None:
         answer.error = _told(_KINDS.get(received.ended, "died_midstream"), received.why or "no answer")
@@ -81,17 +87,24 @@ def read_answer(answer: Answer, received: Received, count_tokens: CountTokens | 
     except BadChunks as fault:
         answer.error = _told("garbage", str(fault))
         return answer
+    kind, coding = head.headers.get("content-type", ""), head.headers.get("content-encoding", "identity")
     if head.status != 200:
-        answer.error = _told(f"http_{head.status}", body.data[:200].decode("utf-8", "replace"))
+        answer.error = _told(f"http_{head.status}", _moved(head) + _without(secret, body.data, 200))
         answer.retry_after_s = _retry_after_s(head.headers.get("retry-after"))
         return answer
-    said = _Said()
-    if "json" in head.headers.get("content-type", ""):
+    if coding.lower() not in ("", "identity"):
+        answer.error = _told("garbage", f"content coded as {coding!r}, which wasn't asked for")
+        return answer
+    said = _Said(secret)
+    if "json" in kind:
         answer.notes.append("not_streamed: the server answered in one piece")
-        said.take(received.pieces[-1][0], body.data)
+        if received.ended == "whole" or not (head.chunked or head.length):
+            said.take(received.pieces[-1][0], body.data)
     else:
         for arrived_s, data in events(body):
             said.take(arrived_s, data)
+        if not said.n_events and "event-stream" not in kind and received.ended == "whole":
+            said.error = _told("garbage", f"content of type {kind!r}, and no event in it")
     _fill(answer, said, received)
     _count(answer, said, count_tokens)
     return answer
@@ -99,8 +112,9 @@ def read_answer(answer: Answer, received: Received, count_tokens: CountTokens | 
 
 @dataclass(slots=True)
 class _Said:
-    """What the events of one answer said."""
+    """What the events of one answer said.   secret: is kept out of errors."""
 
+    secret: str | None = None
     chunk_s: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     usage: Any = None
@@ -120,14 +134,14 @@ class _Said:
             return
         try:
             event = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             event = None
         if not isinstance(event, dict):
-            shown = data[:60].decode("utf-8", "replace")
+            shown = _without(self.secret, data, 60)
             self.error = _told("garbage", f"event {self.n_events} is no JSON object: {shown!r}")
             return
         if event.get("error"):
-            self.error = _told("server_error", json.dumps(event["error"])[:200])
+            self.error = _told("server_error", _without(self.secret, json.dumps(event["error"]).encode(), 200))
             return
         self.last_s = arrived_s
         if event.get("usage") is not None:
@@ -154,7 +168,7 @@ def _fill(answer: Answer, said: _Said, received: Received) -> None:
     answer.chunk_tok = [None] * len(said.chunk_s)
     answer.text = "".join(said.texts)
     answer.done_s = said.last_s
-    complete = said.done or said.finished or bool(answer.notes)
+    complete = said.done or said.finished or (bool(answer.notes) and said.n_events > 0)
     if said.error:
         answer.error = said.error
     elif received.ended in _KINDS and not complete:
@@ -202,7 +216,7 @@ def _whole(answer: Answer, usage: dict[str, Any], key: str) -> int | None:
         return None
     if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MAX_COUNT:
         return found
-    answer.notes.append(_told("bad_usage", f"{key} is {found!r}"))
+    answer.notes.append(_told("bad_usage", f"{key} is {json.dumps(found)[:60]}"))
     return None
 
 
@@ -219,6 +233,18 @@ def _retry_after_s(text: str | None) -> float | None:
             return None
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_S) if seconds == seconds else None
+
+
+def _moved(head: Head) -> str:
+    """Where a redirection points. It isn't followed: the key is for this host alone."""
+    place = head.headers.get("location")
+    return f"moved to {place[:120]!r}, which isn't followed " if place and 300 <= head.status < 400 else ""
+
+
+def _without(secret: str | None, data: bytes, most: int) -> str:
+    """The start of what a server said, without the secret that it may repeat."""
+    text = data[: 16 * most].decode("utf-8", "replace")
+    return (text.replace(secret, "[key]") if secret else text)[:most]
 
 
 def _told(name: str, detail: str) -> str:

@@ -83,7 +83,7 @@ class HttpTarget:
         answer.sent_s = received.sent_s if received.sent_s is not None else answer.sent_s
         self._n_reads += len(received.pieces)
         self._n_kernel += received.n_kernel
-        return read_answer(answer, received, self._count_tokens)
+        return read_answer(answer, received, self._count_tokens, self.asked.key)
 
     @property
     def stamps(self) -> str:

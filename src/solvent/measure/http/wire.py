@@ -28,6 +28,10 @@ _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 # A kernel stamp further back than this is of another clock (it was set meanwhile).
 _MAX_AGE_S = 10.0
+# The clock of the stamps against ours: more than this between two reads is a step, not a drift (adjtime slews by
+# half a millisecond a second at most).
+_MAX_STEP_S = 0.001
+_MAX_DRIFT = 0.0005
 
 Ended = Literal["whole", "eof", "reset", "timeout", "too_many_bytes", "garbage"]
 
@@ -48,6 +52,7 @@ class Bounds:
 
     timeout_s: float = 600.0
     max_bytes: int = 64 << 20
+    max_reads: int = 1 << 20
 
 
 @dataclass(slots=True)
@@ -154,6 +159,9 @@ class _Link:
         self._sock, self._tls, self._received, self._bounds, self._clock = sock, tls, received, bounds, clock
         self._loop = asyncio.get_running_loop()
         self._n_bytes = 0
+        # Nothing arrives before what came on the same connection before it.
+        self._arrived_s = clock()
+        self._wall = _Wall(clock)
         self.finished: asyncio.Future[None] = self._loop.create_future()
         self._control = _ask_for_stamps(sock)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -181,10 +189,11 @@ class _Link:
         if not data:
             return self._finish("eof", "the server closed the connection")
         if control:
-            age_s = _age_s(control[0][2])
-            if age_s is not None:
-                stamp_s -= age_s
+            arrival_s = self._wall.arrival_s(control[0][2], stamp_s)
+            if arrival_s is not None and arrival_s >= self._arrived_s:
+                stamp_s = arrival_s
                 received.n_kernel += 1
+        self._arrived_s = stamp_s
         if self._tls:
             try:
                 data = _decrypted(self._tls, data)
@@ -196,6 +205,8 @@ class _Link:
             self._finish("garbage" if received.framing.garbage else "whole", received.framing.garbage)
         elif self._n_bytes > self._bounds.max_bytes:
             self._finish("too_many_bytes", f"more than {self._bounds.max_bytes:,} bytes")
+        elif len(received.pieces) >= self._bounds.max_reads:
+            self._finish("too_many_bytes", f"in more than {self._bounds.max_reads:,} pieces")
 
     def _finish(self, ended: Ended, why: str) -> None:
         if not self.finished.done():
@@ -215,13 +226,31 @@ def _ask_for_stamps(sock: socket.socket) -> int:
     return _CONTROL_BYTES
 
 
-def _age_s(control: bytes) -> float | None:
-    """Seconds since the packet came in, or None where the stamp can't be one of this clock."""
-    if len(control) != _TIMESPEC.size:
-        return None
-    seconds, nanoseconds = _TIMESPEC.unpack(control)
-    age_s = (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e9
-    return float(age_s) if 0 <= age_s < _MAX_AGE_S else None
+class _Wall:
+    """The system's clock, by which the kernel stamps, held against ours: a step of it spoils the stamps beside it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._now_s = clock()
+        self._ahead_s = time.time() - self._now_s
+
+    def arrival_s(self, control: bytes, now_s: float) -> float | None:
+        """When the packet came in by our clock, or None where its stamp can't be told to be of the clock as it is."""
+        wall_ns = time.time_ns()
+        if not self._steady(now_s, wall_ns):
+            # Between the two readings somebody else may have had the processor.
+            now_s, wall_ns = self._clock(), time.time_ns()
+        steady = self._steady(now_s, wall_ns)
+        self._now_s, self._ahead_s = now_s, wall_ns / 1e9 - now_s
+        if len(control) != _TIMESPEC.size or not steady:
+            return None
+        seconds, nanoseconds = _TIMESPEC.unpack(control)
+        age_s = (wall_ns - seconds * 1_000_000_000 - nanoseconds) / 1e9
+        return now_s - age_s if 0 <= age_s < _MAX_AGE_S else None
+
+    def _steady(self, now_s: float, wall_ns: int) -> bool:
+        drift_s = abs(wall_ns / 1e9 - now_s - self._ahead_s)
+        return drift_s <= _MAX_STEP_S + _MAX_DRIFT * (now_s - self._now_s)
 
 
 def _decrypted(tls: _Tls, data: bytes) -> bytes:
