@@ -84,7 +84,10 @@ class PackedHeads:
 
         vectors: (H, T, D), as the model has them (not rotated)
         Raises: EngineError (a number that isn't finite, or beyond half precision where a centre is made of it)."""
-        rotated = rotate(vectors)
+        if not np.isfinite(vectors).all():
+            raise EngineError("turboquant", "a key or value that is no finite number", "finite numbers")
+        with np.errstate(over="ignore", invalid="ignore"):
+            rotated = rotate(vectors)  # what overflows here isn't coded either: `encode` looks at it
         self.reserve(self.n_tok + rotated.shape[1])
         done = 0
         while done < rotated.shape[1]:

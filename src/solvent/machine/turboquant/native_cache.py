@@ -6,6 +6,7 @@ Enter at `native_format`.
 
 from __future__ import annotations
 
+import atexit
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +48,10 @@ def native_format(format: CacheFormat, n_layers: int, head_size: int) -> Any:
         np.array(signs(head_size)),
         whole.centred,
     )
+
+
+# Else nanobind reports the formats that are still here at exit as leaks, on every user's terminal.
+atexit.register(native_format.cache_clear)
 
 
 def check_format(format: CacheFormat, head_size: int) -> None:

@@ -54,6 +54,8 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         """(B, H, T, D) and (B, H, T, D'). Raises: EngineError (a head size without a codebook)."""
         batch, self.n_kv_heads = key_states.shape[:2]
         self.dtype, self.device = key_states.dtype, key_states.device
+        if self.device.type == "meta":
+            raise EngineError(WHERE, "tensors on the device meta", "numbers to pack")
         for states in (key_states, value_states):
             if states.shape[-1] < SMALLEST_HEAD:
                 raise EngineError(WHERE, f"a head size of {states.shape[-1]}", f"{SMALLEST_HEAD} or more")
@@ -101,7 +103,8 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Packs new tokens and gives all that is held, decoded. (B, H, T, D) → (B, H, T held, D) twice"""
         self.append(key_states, value_states)
-        return self.decoded()
+        keys, values = self.decoded()
+        return without_gradient(keys, key_states), without_gradient(values, value_states)
 
     def attends_natively(self, key_states: Any, value_states: Any) -> bool:
         """Whether native kernels are to keep these tensors: those before them are, or none came yet and they can."""
@@ -124,9 +127,8 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
                 WHERE, f"tensors of shape {tuple(keys.shape)}", f"a batch of {self.batch_size}, {self.n_kv_heads} heads"
             )
         by_token = [x.detach().to(torch.float32).transpose(1, 2).numpy() for x in (keys, values, query)]
-        seen = None if mask is None else np.asarray((mask if mask.dtype == torch.bool else mask >= 0)[:, 0].numpy())
-        out = self.native.step(by_token[0], by_token[1], by_token[2] * np.float32(scaling), seen)
-        return torch.from_numpy(out).to(query.dtype)
+        out = self.native.step(by_token[0], by_token[1], by_token[2] * np.float32(scaling), seen_by(mask, len(keys)))
+        return without_gradient(torch.from_numpy(out).to(query.dtype), query)
 
     def decoded(self) -> tuple[Any, Any]:
         """What the codes of all tokens held stand for, in the type and on the device of the model. (B, H, T, D)"""
@@ -222,6 +224,14 @@ class TurboQuantCache(Cache):  # type: ignore[misc]
     def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Packs new tokens of a layer and gives what the model's attention takes: tensors, or what stands for them."""
         layer = self.layers[layer_idx]
+        n_tok = layer.get_seq_length() + key_states.shape[-2]
+        if layer_idx and n_tok != self.layers[0].get_seq_length():
+            raise EngineError(
+                WHERE,
+                f"{n_tok} tokens in layer {layer_idx} and {self.layers[0].get_seq_length()} in layer 0",
+                "as many in all",
+                "a step was cut short: reset the cache and fill it again",
+            )
         if self.config._attn_implementation == ATTENTION and layer.attends_natively(key_states, value_states):
             states = PackedStates(layer, key_states, value_states)
             return states, states
@@ -243,6 +253,44 @@ def check_layers(config: Any) -> None:
         raise EngineError(
             WHERE, f"{', '.join(other)} (layer {first} first)", f"{FULL} in every layer", "use transformers' own cache"
         )
+
+
+class WithoutGradient(torch.autograd.Function):  # type: ignore[misc]
+    """Passes a result on that was made from `given` outside torch; whoever asks for its gradient is told."""
+
+    @staticmethod
+    def forward(ctx: Any, found: Any, given: Any) -> Any:
+        return found.view_as(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise EngineError(
+            WHERE, "a gradient asked for", "inference: codes have none", "train with transformers' own cache"
+        )
+
+
+def without_gradient(found: Any, given: Any) -> Any:
+    """Only where a gradient may be asked for: models are often run without torch.no_grad()."""
+    return WithoutGradient.apply(found, given) if given.requires_grad and torch.is_grad_enabled() else found
+
+
+def seen_by(mask: Any, batch: int) -> NDArray[np.bool_] | None:
+    """Which tokens each query sees. mask: (B or 1, 1, T, tokens), of truth values or added to scores. → (B, T, tokens)
+
+    Raises: EngineError (a mask for each head; scores that are changed, not switched on or off)"""
+    if mask is None:
+        return None
+    if mask.shape[1] != 1:
+        raise EngineError(WHERE, f"masks for {mask.shape[1]} heads", "one for all", "use attn_implementation 'sdpa'")
+    mask = mask[:, 0].expand(batch, -1, -1)
+    if mask.dtype == torch.bool:
+        return np.asarray(mask.numpy())
+    off = mask <= torch.finfo(mask.dtype).min
+    if not bool((off | (mask == 0)).all()):
+        raise EngineError(
+            WHERE, "a mask that changes scores", "0 or its type's least number", "use attn_implementation 'sdpa'"
+        )
+    return np.asarray((~off).numpy())
 
 
 def as_vectors(states: Any) -> NDArray[np.float32]:

@@ -74,6 +74,17 @@ class NativeRows:
         self.n_tok += count
         return out
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> NativeRows:
+        """Rows that go their own way; full chunks are shared. A filled cache is copied for prompts that begin alike."""
+        copied = object.__new__(NativeRows)
+        copied.rows = [row.fork() for row in self.rows]
+        copied.padding, copied.kernels, copied.n_tok = list(self.padding), self.kernels, self.n_tok
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        raise EngineError(WHERE, "a pickle asked for", "codes stay in this process", "fill the cache again from tokens")
+
     def crop(self, n_tok: int) -> None:
         """Forgets all but the first tokens. Raises: EngineError (more than are held)."""
         if not 0 <= n_tok <= self.n_tok:

@@ -314,6 +314,78 @@ def test_head_sizes_and_numbers_that_cannot_be_coded_are_refused() -> None:
         other.update(good.repeat(2, 1, 1, 1), good.repeat(2, 1, 1, 1), 0)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "solvent_turboquant"])
+def test_gradients_are_refused_where_they_would_be_wrong(attention: str) -> None:
+    """A model answers without torch.no_grad() as with it; gradients would leave keys and values out and are refused."""
+    model = llama()
+    model.set_attn_implementation(attention)
+    found = model(**batch(0), past_key_values=TurboQuantCache(model.config)).logits
+    with torch.no_grad():
+        assert torch.equal(found, model(**batch(0), past_key_values=TurboQuantCache(model.config)).logits)
+    with pytest.raises(EngineError, match="gradient"):
+        found.sum().backward()
+    model(**batch(0), past_key_values=DynamicCache(config=model.config)).logits.sum().backward()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "solvent_turboquant"])
+def test_a_step_that_was_cut_short_is_not_gone_on_from(attention: str) -> None:
+    """A number that isn't finite in layer 1 leaves layer 0 ahead: what follows would attend to other tokens there."""
+    model = llama()
+    model.set_attn_implementation(attention)
+    cache = TurboQuantCache(model.config)
+    with torch.no_grad():
+        model(**batch(0), past_key_values=cache)
+        weight = model.model.layers[1].self_attn.k_proj.weight
+        kept, weight[0, 0] = weight[0, 0].clone(), torch.inf
+        with pytest.raises(EngineError, match="finite"):
+            model(batch()["input_ids"][:, -3:], past_key_values=cache)
+        weight[0, 0] = kept
+        with pytest.raises(EngineError, match="41 tokens in layer 1 and 44 in layer 0"):
+            model(batch()["input_ids"][:, -1:], past_key_values=cache)
+        cache.reset()
+        model(**batch(0), past_key_values=cache)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "solvent_turboquant"])
+@pytest.mark.parametrize("n_kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("head_dim", [8, 12, 64, 72, 80, 96, 128])
+def test_heads_of_any_size_and_number_answer(head_dim: int, n_kv_heads: int, attention: str) -> None:
+    """8-bit codes: keys and values err by a hundredth, and two layers' logits by that. The next query's head's keys
+    would move them by their own size."""
+    model = llama(head_dim=head_dim, num_key_value_heads=n_kv_heads)
+    exact = logits(model, DynamicCache(config=model.config))
+    model.set_attn_implementation(attention)
+    assert rms(logits(model, TurboQuantCache(model.config, 8, 8)) - exact) < 0.03 * rms(exact)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "solvent_turboquant"])
+def test_other_ways_to_generate(attention: str) -> None:
+    """Assisted by a smaller model or by the prompt itself (both crop), in chunks, twice on one cache."""
+    model = llama()
+    model.set_attn_implementation(attention)
+    prompt = batch(0)["input_ids"][:1].repeat(1, 2)
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    wanted = model.generate(prompt, past_key_values=TurboQuantCache(model.config, 8, 8), **options)
+
+    def found(**more: Any) -> Any:
+        return model.generate(prompt, past_key_values=TurboQuantCache(model.config, 8, 8), **options, **more)
+
+    assert torch.equal(found(prompt_lookup_num_tokens=3), wanted)
+    assert torch.equal(found(prefill_chunk_size=16), wanted)
+    cache = TurboQuantCache(model.config, 8, 8)
+    first = model.generate(prompt, past_key_values=cache, **{**options, "max_new_tokens": 3})
+    # The last token isn't in the cache yet: generate goes on where it stopped.
+    assert cache.get_seq_length() == first.shape[1] - 1
+    again = model.generate(first, past_key_values=cache, **{**options, "max_new_tokens": 3})
+    assert torch.equal(again, wanted)
+
+
+def test_tensors_without_numbers_are_refused() -> None:
+    cache = TurboQuantCache(llama().config)
+    with pytest.raises(EngineError, match="device meta"):
+        cache.update(torch.zeros(1, 2, 3, 64, device="meta"), torch.zeros(1, 2, 3, 64, device="meta"), 0)
+
+
 def test_half_precision_stays_half_precision() -> None:
     cache = TurboQuantCache(llama().config)
     states = torch.randn(1, 2, 20, 64).to(torch.bfloat16)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -135,6 +139,50 @@ def test_other_masks_are_refused(model: Any) -> None:
     with pytest.raises(EngineError, match="no attention mask"):
         check_mask(None, [0, 2], 4, 1)
     assert leading(np.array([False, False, True])) == 2 and leading(np.zeros(3, bool)) == 3
+
+
+def test_a_mask_that_changes_scores_is_refused(model: Any) -> None:
+    """A score less 3 isn't a score less everything: it was once taken for it."""
+    causal = torch.ones(N_TOK, N_TOK).triu(1).bool()
+    least = torch.finfo(torch.float32).min
+
+    def answer(fill: float, heads: int = 1, rows: int = 2) -> Any:
+        mask = torch.zeros(rows, heads, N_TOK, N_TOK).masked_fill_(causal, fill)
+        two = torch.cat([ids(), ids()])
+        with torch.no_grad():
+            return model(two, attention_mask=mask, past_key_values=TurboQuantCache(model.config)).logits
+
+    wanted = logits(model, torch.cat([ids(), ids()]), TurboQuantCache(model.config))
+    for fill in (least, -torch.inf):
+        assert torch.equal(answer(fill), wanted) and torch.equal(answer(fill, rows=1), wanted)
+    with pytest.raises(EngineError, match="changes scores"):
+        answer(-3.0)
+    with pytest.raises(EngineError, match="masks for 6 heads"):
+        answer(least, heads=6)
+
+
+def test_a_copied_cache_goes_its_own_way(model: Any) -> None:
+    """A filled cache is copied for every prompt that goes on from it: transformers' way to share a beginning."""
+    filled = TurboQuantCache(model.config)
+    logits(model, ids(), filled)
+    copied = copy.deepcopy(filled)
+    first = logits(model, ids(5), copied)
+    assert filled.get_seq_length() == N_TOK and copied.get_seq_length() == N_TOK + 5
+    assert torch.equal(logits(model, ids(5), filled), first)
+    with pytest.raises(EngineError, match="pickle"):
+        pickle.dumps(filled)
+
+
+def test_nothing_is_said_at_exit() -> None:
+    """Formats that outlive the extension were reported as leaks on every user's terminal."""
+    code = (
+        "from solvent import TurboQuantCache\n"
+        "from solvent.machine.turboquant.transformers_native import NativeRows\n"
+        "from solvent.machine.turboquant.cache_format import CacheFormat\n"
+        "rows = NativeRows(CacheFormat(((4, 4),)), 1, 2, 64)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "nanobind" not in done.stderr
 
 
 def test_what_changes_scores_is_refused(model: Any) -> None:
