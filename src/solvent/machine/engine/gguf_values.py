@@ -1,7 +1,7 @@
 """GGUF's metadata: keys and values, read from the mapped header with bounds on everything.
 
 Numbers become Python's, arrays of numbers become views of the file, and arrays of strings become `Strings`, which
-finds where each begins but decodes only what is asked for (a vocabulary has up to 280,000). Every count is checked
+decode only what is asked for (a vocabulary has up to 280,000). Every count is checked
 against the bytes that are left before anything of that size is made.
 Source: GGUF specification, versions 2 and 3; docs/reference/gguf.md.
 """
@@ -10,63 +10,23 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from solvent.errors import ModelFileError
 from solvent.machine.engine.model_file import Bytes, shown
+from solvent.machine.engine.strings import U64, Strings
 
 MAX_KEYS = 65_536
 MAX_KEY_BYTES = 65_535  # the specification's bound
 # The largest vocabulary in use has 280,000 tokens and as many merges.
 MAX_ARRAY = 1 << 24
-U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
+U32 = struct.Struct("<I")
 BOOL, STRING, ARRAY = 7, 8, 9
 DAMAGED = "it is truncated or damaged: download it again"
 # Value type → its little-endian NumPy type. A bool is a byte that must be 0 or 1.
 NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
-
-
-class Strings(Sequence[str]):
-    """An array of strings in a mapped file, decoded one at a time.
-
-    Raises: ModelFileError (on access: an entry isn't UTF-8), naming key and index."""
-
-    __slots__ = ("_data", "_starts", "_where")
-
-    def __init__(self, data: Bytes, starts: array[int], where: str) -> None:
-        self._data = data.data
-        self._starts = starts
-        self._where = where
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._text(self._starts[index], index)
-
-    def __iter__(self) -> Iterator[str]:
-        data, unpack = self._data, U64.unpack_from
-        for index, start in enumerate(self._starts):
-            try:
-                yield str(data[start + 8 : start + 8 + unpack(data, start)[0]], "utf-8")
-            except UnicodeDecodeError:
-                self._text(start, index)
-
-    def _text(self, start: int, index: int) -> str:
-        raw = bytes(self._data[start + 8 : start + 8 + U64.unpack_from(self._data, start)[0]])
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ModelFileError(f"{self._where}[{index}]", f"bytes {raw[:32]!r}", "UTF-8") from error
 
 
 class Cursor:
@@ -164,7 +124,8 @@ class Cursor:
                 "it inside the file", DAMAGED,
             )  # fmt: skip
         self.at = at
-        return Strings(self.data, starts, f"{self.path}: {where}")
+        append(at)
+        return Strings(self.data, np.frombuffer(starts, np.uint64), f"{self.path}: {where}")
 
 
 def read_metadata(cursor: Cursor, n_keys: int) -> dict[str, Any]:

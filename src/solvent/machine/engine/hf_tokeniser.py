@@ -17,6 +17,7 @@ import numpy as np
 from solvent.errors import ModelFileError
 from solvent.machine.engine.json_file import Fields, read_json
 from solvent.machine.engine.model_file import shown
+from solvent.machine.engine.strings import Strings
 from solvent.machine.engine.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, pretokenisers
 
 KEY = "tokenizer.ggml."
@@ -55,7 +56,7 @@ def tokeniser_metadata(directory: Path, config: Fields, n_vocab: int) -> dict[st
     if model.has("unk_token") and model.text("unk_token") in ids:
         types[ids[model.text("unk_token")]] = UNKNOWN
         metadata[KEY + "unknown_token_id"] = ids[model.text("unk_token")]
-    metadata |= {KEY + "tokens": tokens, KEY + "token_type": types}
+    metadata |= {KEY + "tokens": Strings.of(tokens, f"{file.where}: tokens"), KEY + "token_type": types}
     metadata |= _spm(file, model, ids, tokens) if spm else _bpe(file, model)
     return metadata | _marks(directory, file, config, ids)
 
@@ -91,7 +92,11 @@ def _bpe(file: Fields, model: Fields) -> dict[str, Any]:
         and rules.get("whole_words", False) == whole_words
     ]
     name = names[0] if names else f"of tokenizer.json, {patterns}"[:200]
-    return {KEY + "model": "gpt2", KEY + "pre": name, KEY + "merges": _merges(model)}
+    return {
+        KEY + "model": "gpt2",
+        KEY + "pre": name,
+        KEY + "merges": Strings.of(_merges(model), f"{model.where}: merges"),
+    }
 
 
 def _same(one: str, other: str) -> bool:

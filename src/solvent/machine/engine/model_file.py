@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,9 +62,10 @@ class MappedFile(mmap.mmap):
 
     descriptor = -1
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Kept as a default: when the interpreter ends, os may be gone before a model is.
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            close(self.descriptor)
 
 
 def open_model(path: Path | str, *, i2_s_order: I2SOrder = "x86") -> ModelFile:

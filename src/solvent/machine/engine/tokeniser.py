@@ -1,8 +1,8 @@
 """Text to tokens and back, as the model's file describes it: byte-level BPE, and SentencePiece's BPE with scores.
 
-The library `tokenizers` merges; what surrounds it is here: tokens with a meaning of their own (`<|im_end|>`) are
-cut out of the text first, then each stretch between them is cut into words and merged. Decoding goes through bytes,
-so that a stream can hold back a character until all of its bytes are there (`TextStream`).
+Tokens with a meaning of their own (`<|im_end|>`) are cut out of the text first, then each stretch between them is
+merged (byte_level.py, sentence_piece.py). Decoding goes through bytes, so that a stream can hold back a character
+until all of its bytes are there (`TextStream`).
 What it doesn't do: chat templates (chat.py), unigram and word-piece vocabularies.
 Enter at `Tokeniser.from_metadata`. Source: docs/reference/tokenisers.md.
 """
@@ -11,14 +11,21 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from solvent.errors import EngineError
-from solvent.machine.engine.vocabulary import CONTROL, SPACE, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
-
-if TYPE_CHECKING:
-    import tokenizers
+from solvent.machine.engine.byte_level import ByteLevel, read_byte_level
+from solvent.machine.engine.sentence_piece import SentencePiece, read_sentence_piece
+from solvent.machine.engine.vocabulary import (
+    CONTROL,
+    SPACE,
+    SPECIAL,
+    UNKNOWN,
+    USER_DEFINED,
+    Vocabulary,
+    read_vocabulary,
+)
 
 
 class Tokeniser:
@@ -27,15 +34,17 @@ class Tokeniser:
     bos, eos: the tokens that open and end a text, or None.   stop_ids: every token that ends a reply.
     n_vocab: how many tokens there are."""
 
-    def __init__(self, vocabulary: Vocabulary, merger: tokenizers.Tokenizer) -> None:
+    def __init__(self, vocabulary: Vocabulary, merger: ByteLevel | SentencePiece) -> None:
         self._vocabulary = vocabulary
         self._merger = merger
         self.bos = vocabulary.bos
         self.eos = vocabulary.eos
         self.stop_ids = vocabulary.stop_ids
-        self.n_vocab = len(vocabulary.tokens)
-        self._special = _alternatives(vocabulary, (CONTROL, UNKNOWN, USER_DEFINED))
-        self._user_defined = _alternatives(vocabulary, (USER_DEFINED,))
+        self.n_vocab = vocabulary.n_tokens
+        self._special = _alternatives(vocabulary.special)
+        self._user_defined = _alternatives(
+            text for text, token in vocabulary.special.items() if vocabulary.types[token] == USER_DEFINED
+        )
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Tokeniser:
@@ -46,8 +55,10 @@ class Tokeniser:
         "ab"+"a" in "ababa"), the original takes the left one and this the pair whose parts come first in the
         vocabulary.
         Raises: ModelFileError (a key that is missing, malformed, or names what isn't known here)."""
-        vocabulary = read_vocabulary(metadata)
-        return cls(vocabulary, vocabulary.merger())
+        vocabulary, index = read_vocabulary(metadata)
+        if vocabulary.kind == "spm":
+            return cls(vocabulary, read_sentence_piece(vocabulary, metadata))
+        return cls(vocabulary, read_byte_level(vocabulary, index, metadata))
 
     def encode(self, text: str, *, bos: bool | None = None, special: bool = True) -> list[int]:
         """The tokens of a text.
@@ -66,7 +77,7 @@ class Tokeniser:
         after_special = True
         for i, piece in enumerate(pattern.split(text) if pattern else [text]):
             if i % 2:
-                ids.append(self._vocabulary.ids[piece])
+                ids.append(self._vocabulary.special[piece])
                 after_special = True
             elif piece:
                 ids += self._merge(piece, after_special)
@@ -79,8 +90,7 @@ class Tokeniser:
             lead = SPACE if vocabulary.space_prefix and after_special else ""
             piece = lead + piece.replace(" ", SPACE)
         vocabulary.check_expressible(piece)
-        ids: list[int] = self._merger.encode(piece, add_special_tokens=False).ids
-        return ids
+        return self._merger.encode(piece)
 
     def token_bytes(self, token: int) -> bytes:
         """What a token stands for: bytes of UTF-8 text, whole characters or not.
@@ -89,7 +99,7 @@ class Tokeniser:
         return self._vocabulary.token_bytes(token)
 
     def _is_special(self, token: int) -> bool:
-        return self._vocabulary.types[token] in (CONTROL, UNKNOWN, USER_DEFINED)
+        return self._vocabulary.types[token] in SPECIAL
 
     def is_control(self, token: int) -> bool:
         """Whether the token marks something and is no text (`<|im_start|>`)."""
@@ -152,8 +162,7 @@ def check_text(text: str, where: str = "text") -> None:
         raise EngineError(where, found, "text", "give it as UTF-8") from None
 
 
-def _alternatives(vocabulary: Vocabulary, types: Sequence[int]) -> re.Pattern[str] | None:
-    """A pattern of one group that matches the tokens of these types, the longest first."""
-    words = [text for text, kind in zip(vocabulary.tokens, vocabulary.types, strict=True) if kind in types]
-    words.sort(key=len, reverse=True)
+def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """A pattern of one group that matches these texts, the longest first."""
+    words = sorted(texts, key=len, reverse=True)
     return re.compile("(" + "|".join(map(re.escape, words)) + ")") if words else None
