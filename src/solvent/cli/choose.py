@@ -26,6 +26,10 @@ def command(
     as_of: Annotated[str | None, typer.Option(metavar="DATE", help="Prices of this day instead of today's.")] = None,
     gap: Annotated[float, typer.Option(min=0.0, max=0.5, help="How far above the least cost a plan may lie.")] = 1e-3,
     time_limit: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="Seconds for each plan.")] = 18.0,
+    robust: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="How many offers may be at the bad ends of their intervals at once; all."),
+    ] = None,
     steps: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of steps for the path to viability: [[steps]].")
     ] = None,
@@ -56,8 +60,9 @@ def command(
         typer.echo("solvent: using ./solvent.toml", err=True)
     with progress() as tell:
         found, name = _statement(log, statement, project, tell)
-        options = ChoiceOptions(offers, project, needs, found, name, _day(as_of), gap, time_limit)
-        document = with_path(run_choice(options, tell), found, PathFiles(project, steps, places, tuple(measured or ())))
+        options = ChoiceOptions(offers, project, needs, found, name, _day(as_of), gap, time_limit, _n_bad_ends(robust))
+        files = PathFiles(project, steps, places, tuple(measured or ()), options.as_of)
+        document = with_path(run_choice(options, tell), found, files)
     if report is not None:
         if found is None:
             raise ChoiceError("--report", "no statement", "--statement REPORT.json or --log LOG beside it")
@@ -99,3 +104,12 @@ def _day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise ChoiceError("--as-of", repr(text), "a day such as 2026-11-01") from None
+
+
+def _n_bad_ends(text: str | None) -> int | None:
+    """-1: all; None: as the needs say."""
+    if text is None or text == "all":
+        return None if text is None else -1
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise ChoiceError("--robust", repr(text[:40]), "how many offers, or all")
+    return int(text)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class PathFiles:
     steps: Path | None = None
     places: Path | None = None
     measured: tuple[Path, ...] = ()
+    as_of: date | None = None
 
 
 def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, files: PathFiles) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
     written = figures.get("demand.output_tok", {}).get("value")
     mtok = float(written) * 365.25 / 12 / MTOK if written else None
     source = str(figures.get("demand.output_tok", {}).get("source", ""))
-    whole = {**choice, "break_even": break_even_document(read_places(files.places), mtok, source)}
+    whole = {**choice, "break_even": break_even_document(read_places(files.places), mtok, source, files.as_of)}
     if statement is not None:
         file = files.steps or files.project
         stated = read_steps(file) if file is not None else None
@@ -50,7 +52,7 @@ def with_path(choice: Mapping[str, Any], statement: Mapping[str, Any] | None, fi
         found = steps_from_measurements(documents, statement, stated.steps if stated else ())
         if documents:
             whole["measured"] = side_by_side(documents)
-        whole["path"] = path_document(statement, stated, (*steps_from_choice(choice, statement), *found))
+        whole["path"] = path_document(statement, stated, (*steps_from_choice(choice, statement), *found), files.as_of)
     return whole
 
 

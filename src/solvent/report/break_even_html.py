@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from solvent.report.break_even_text import pair_line, seller_line, short_spread
+from solvent.report.break_even_text import age_line, pair_line, seller_line, short_spread
 from solvent.report.html_parts import Page, badge, figure_link
 from solvent.report.markup import Markup, h
 from solvent.report.numerals import decimal, significant
@@ -38,6 +38,7 @@ def break_even_section(view: Page) -> Markup:
         h("p", {"class": "lede"}, lede),
         h("div", {"class": "scroll"}, _table(view, found)),
         h("ul", {"class": "plain"}, *[h("li", None, line) for line in sentences], *power),
+        h("p", {"class": "quiet"}, age_line(document)),
     )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ def break_even_lines(document: Mapping[str, Any], width: int = PLAIN_WIDTH) -> l
     if document["seller"]:
         for row in document["seller"]["rows"]:
             lines += ["", *textwrap.wrap(seller_line(document, row), width)]
+    if age := age_line(document):
+        lines += ["", *textwrap.wrap(age, width)]
     return lines
 
 
@@ -72,8 +74,26 @@ def pair_line(document: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     if "month" in ids:
         month = pair["month"]
         when = f"in month {month}" if month is not None else "not within the horizon"
-        line += f" At this product's volume: {when}."
+        line += f" At this product's volume: {when}{_paid_and_undone(pair)}."
     return line
+
+
+def _paid_and_undone(pair: Mapping[str, Any]) -> str:
+    """When an owned machine has paid for itself without being sold, and when a break-even is undone."""
+    said = ""
+    if "paid" in pair and pair["month"] is not None:
+        when = f"in month {pair['paid']}" if pair["paid"] is not None else "not within the horizon"
+        said += f", could it be sold for what it is worth; paid for in full, {when}"
+    if pair.get("undone") is not None:
+        said += f"; undone in month {pair['undone']}, as the API's price falls"
+    return said
+
+
+def age_line(document: Mapping[str, Any]) -> str:
+    """Which places' numbers are stale or undated; empty where none are."""
+    found = [f"{visible(place['title'])} ({visible(place['date'] or 'undated')})" for place in document["places"]
+             if place.get("age") in ("stale", "undated")]  # fmt: skip
+    return f"Stale or undated on {visible(document['as_of'])}: {'; '.join(found)}." if found else ""
 
 
 def seller_line(document: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -84,6 +104,9 @@ def seller_line(document: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     pays = figures[row["pays"]]
     value = decimal(pays["value"])
     when = "never pays" if value is None or value > 1 else f"pays from {_share(pays)} utilisation"
+    share = decimal(str(row.get("pays_share", 1)))
+    if value is not None and value <= 1 and share is not None and share < 1:
+        when += f" (it never does in {_percent(1 - share)} of draws)"
     whose = "that is there anyway" if row["sunk"] else "bought for it"
     machine, price, power = titles[seller["machine"]], titles[seller["price"]], f"${seller['usd_per_kwh']:g} per kWh"
     return (

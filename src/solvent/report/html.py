@@ -81,7 +81,7 @@ def _body(view: Page) -> Markup:
         h("div", {"class": "name"}, str(statement["product"].get("name", "This product"))),
         h("div", {"class": "when"}, span_line(statement)),
     )  # fmt: skip
-    parts = [_verdict(view), _headline(view), _waterfall(view)]
+    parts: list[Markup | None] = [_verdict(view), _headline(view), _waterfall(view)]
     parts += [_section(view, section) for section in sections(statement)]
     parts += [_accounting(view), _assumptions(view)]
     parts += [_attached(view, key, section) for key, section in _ATTACHED.items()]

@@ -185,15 +185,15 @@ def _reason(view: Page, step: Mapping[str, Any]) -> Markup:
     name = step["figures"].get("effect")
     effect = decimal((view.figure(name) or {}).get("value"))
     plus = "+" if effect is not None and effect > 0 else ""
-    alone = [" alone ", plus, figure_link(view, name), ". "] if name else " "
+    per = " a month. " if view.statement["path"].get("per") == "month" else " in the log. "
+    alone = [" alone ", plus, figure_link(view, name), per] if name else " "
     why = step["why"][:1].upper() + step["why"][1:] + "."
     kind = {"class": "over"} if step.get("barred") else None
     return h("li", None, h("b", None, step["title"]), h("span", {"class": "quiet"}, alone), h("span", kind, why))
 
 
 def _assumed(path: Mapping[str, Any]) -> Markup | None:
-    items = [h("li", None, entry["text"], h("span", {"class": "quiet"}, f" {entry['source']}.")) for entry in
-             path["assumptions"]]  # fmt: skip
+    items = [h("li", None, entry["text"], " ", *_lineage(entry)) for entry in path["assumptions"]]
     notes = [h("li", None, note) for note in path["notes"]]
     said = _how(path)
     if not (items or notes or said):
@@ -203,6 +203,17 @@ def _assumed(path: Mapping[str, Any]) -> Markup | None:
         h("ul", {"class": "plain"}, *items, *notes) if items or notes else None,
         h("p", {"class": "quiet"}, said) if said else None,
     ))  # fmt: skip
+
+
+def _lineage(entry: Mapping[str, Any]) -> list[Markup | None]:
+    """Method, source and date of what a step leans on; that it is stale or undated."""
+    age = entry.get("age")
+    dated = f", {entry['date']}" if entry.get("date") else ""
+    flag = {"stale": ", stale", "undated": ", undated", "later": ", dated later"}.get(str(age), "")
+    return [
+        badge(entry["method"]) if entry.get("method") else None,
+        h("span", {"class": "quiet"}, f" {entry['source']}{dated}{flag}."),
+    ]
 
 
 def _how(path: Mapping[str, Any]) -> str:

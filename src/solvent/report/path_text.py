@@ -25,7 +25,7 @@ def path_lines(document: Mapping[str, Any], width: int = PLAIN_WIDTH) -> list[st
     lines = [f"Path to viability: {verdict['title'][:1].lower()}{visible(verdict['title'][1:])}"]
     lines += _wrapped(verdict["line"], width)
     if len(document["waterfall"]) > 1:
-        lines += ["", *_waterfall(document, width)]
+        lines += ["", *_waterfall(document, width), *_asked(document, width)]
     figures = document["figures"]
     shown = [name for name in document["headline"] if name not in ("path_margin_today_usd", "path_margin_usd")]
     if shown:
@@ -83,7 +83,7 @@ def _turned_down(document: Mapping[str, Any], width: int) -> list[str]:
     lines = ["", "Not on it:"] if barred or others else []
     for step in barred:
         effect = document["figures"].get(step["figures"].get("effect"))
-        alone = f" (alone {human(effect['value'], effect['unit'])})" if effect else ""
+        alone = f" (alone {_signed(effect, document)})" if effect else ""
         lines += _wrapped(f"{step['title']}{alone}: {step['why']}", width, "  ")
     if others:
         names = "; ".join(str(step["title"]) for step in others)
@@ -91,6 +91,31 @@ def _turned_down(document: Mapping[str, Any], width: int) -> list[str]:
             f"{len(others)} more that could be, and aren't needed or have a better one: {names}", width, "  "
         )
     return lines
+
+
+def _asked(document: Mapping[str, Any], width: int) -> list[str]:
+    """Of each step taken: its interval, what it keeps of quality, its price, how sure; and the method of all that."""
+    figures, lines = document["figures"], []
+    taken = sorted((step for step in document["steps"] if step["taken"]), key=lambda step: step["place"])
+    for step in taken:
+        ids = step["figures"]
+        effect = figures[ids["effect"]]
+        said = [f"90% interval {interval(effect)}" if interval(effect) else "no interval"]
+        if "quality" in ids:
+            kept = figures[ids["quality"]]
+            spread = f" ({interval(kept)})" if interval(kept) else ""
+            said.append(f"keeps {human(kept['value'], kept['unit'])} of today's quality{spread}")
+        if "price" in ids:
+            price = figures[ids["price"]]
+            said.append(f"price {human(price['value'], price['unit'])}")
+        lines += _wrapped(f"{step['place']} {'; '.join([*said, str(step['method'] or 'assumed')])}", width, " ")
+    return ["", *lines] if lines else []
+
+
+def _signed(effect: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """'+$4,083.87 a month'."""
+    plus = "+" if (decimal(effect["value"]) or 0) > 0 else ""
+    return f"{plus}{human(effect['value'], effect['unit'])} {'a month' if document['per'] == 'month' else 'in the log'}"
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

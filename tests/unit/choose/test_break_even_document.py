@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ from solvent.choose.break_even.compare import compare
 from solvent.choose.break_even.document import break_even_document
 from solvent.choose.break_even.file import read_places
 from solvent.errors import ChoiceError
-from solvent.report.break_even_text import break_even_lines
+from solvent.report.break_even_text import age_line, break_even_lines, pair_line
 
 MTOK = 3_462.0
 SHIPPED = files("solvent.choose.break_even") / "places.toml"
@@ -108,3 +109,95 @@ def test_a_fault_in_the_file_is_named(old: str, new: str, said: str, tmp_path: P
     with pytest.raises(ChoiceError) as caught:
         read_places(path)
     assert said in str(caught.value)
+
+
+PRICES = """schema = "solvent.places/1"
+[demand]
+horizon_months = 36
+[[apis]]
+id = "a"
+title = "A"
+method = "priced"
+source = "card"
+date = 2026-05-24
+usd_per_mtok = 10
+fall_per_year = {fall}
+[[machines]]
+id = "m"
+title = "M"
+method = "{method}"
+source = "invoice"
+mtok_per_hour = 1
+busy_w = 100
+idle_w = 50
+usd_per_kwh = 0
+capital_usd = 3600
+hosting_usd_per_month = {hosting}
+lost_per_year = {lost}
+"""
+
+
+def pair_of(tmp_path: Path, mtok: float, **changes: object) -> dict[str, Any]:
+    path = tmp_path / "places.toml"
+    filled = {"fall": 0.0, "method": "measured", "hosting": 0, "lost": 0.35, **changes}
+    path.write_text(PRICES.format(**filled), "utf-8")
+    document = break_even_document(read_places(path), mtok, "stated", date(2026, 11, 21))
+    [pair] = document["break_even"]
+    return {**pair, "document": document}
+
+
+def month_by_hand(mtok: float, fall: float, hosting: float, lost: float, sold: bool) -> list[bool]:
+    """Month by month, whether the machine has cost no more: a plain sum, written apart from the closed forms."""
+    api, cheaper = 0.0, []
+    for month in range(1, 37):
+        api += mtok * 10 * (1 - fall) ** ((month - 1) / 12)
+        worth = 3600 * (1 - lost) ** (month / 12)
+        cheaper.append(3600 - (worth if sold else 0) + hosting * month <= api)
+    return cheaper
+
+
+@pytest.mark.parametrize(
+    ("mtok", "fall", "hosting", "lost"),
+    [
+        (20, 0.0, 0, 0.35),
+        (20, 0.5, 0, 0.35),
+        (9, 0.0, 0, 0.35),
+        (40, 0.9, 150, 0.2),
+        (40, 0.9, 60, 0.2),
+        (1, 0, 0, 0.5),
+    ],
+)
+def test_break_even_paid_for_and_undone_by_hand(
+    mtok: float, fall: float, hosting: float, lost: float, tmp_path: Path
+) -> None:
+    pair = pair_of(tmp_path, mtok, fall=fall, hosting=hosting, lost=lost)
+    sold, paid = (month_by_hand(mtok, fall, hosting, lost, which) for which in (True, False))
+    first = next((i for i, yes in enumerate(sold) if yes), None)
+    after = None if first is None else next((i for i in range(first, 36) if not sold[i]), None)
+    assert pair["month"] == (None if first is None else first + 1)
+    assert pair["undone"] == (None if after is None else after + 1)
+    whole = next((i for i, yes in enumerate(paid) if yes), None)
+    assert pair["paid"] == (None if whole is None else whole + 1)
+
+
+def test_the_cases_by_hand_hold_every_kind(tmp_path: Path) -> None:
+    # 200 a month against 3,600 once: even in month 1 if sold, paid for in month 18; at 400 falling 90% it is undone.
+    flat = pair_of(tmp_path, 20)
+    assert (flat["month"], flat["paid"], flat["undone"]) == (1, 18, None)
+    falling = pair_of(tmp_path, 40, fall=0.9, hosting=150, lost=0.2)
+    assert falling["month"] == 1 and falling["undone"] is not None and falling["paid"] is None
+    line = pair_line(falling["document"], falling)
+    assert f"undone in month {falling['undone']}" in line and "paid for in full, not within the horizon" in line
+
+
+@pytest.mark.parametrize("method", ["measured", "predicted", "assumed", "claimed"])
+def test_a_cost_is_no_surer_than_the_weakest_that_it_is_made_of(method: str, tmp_path: Path) -> None:
+    document = pair_of(tmp_path, 20, method=method)["document"]
+    assert document["figures"]["be_m_a_month"]["method"] == ("predicted" if method == "measured" else method)
+
+
+def test_places_say_how_old_they_are(tmp_path: Path) -> None:
+    document = pair_of(tmp_path, 20)["document"]
+    ages = {place["id"]: (place["age"], place["age_days"]) for place in document["places"]}
+    assert ages == {"a": ("stale", 181), "m": ("undated", None)}
+    assert age_line(document) == "Stale or undated on 2026-11-21: A (2026-05-24); M (undated)."

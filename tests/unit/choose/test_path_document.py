@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from solvent.choose.path.file import Stated, read_steps
 from solvent.choose.path.run import path_document
-from solvent.choose.path.step import Terms
+from solvent.choose.path.step import KIND_WORDS, KINDS, Terms
 from solvent.errors import ChoiceError
 from solvent.money.audit.run import AuditOptions, run_audit
 from solvent.money.project import load
@@ -80,7 +82,11 @@ def test_what_fails_the_quality_floor_is_shown_failing_it(document: dict[str, An
     steps = {step["id"]: step for step in document["steps"]}
     small = steps["smollm2-135m"]
     assert not small["taken"] and small["barred"]
-    assert small["why"].startswith("fails the quality floor: it keeps 2% of today's quality")
+    said = "no replacement for what answers today; fails the quality floor: it keeps 2% of today's quality"
+    assert small["why"].startswith(said)
+    # Rounded it is broken, and the 32B model, which keeps 90%, is neither.
+    assert steps["smollm2-ternary"]["why"].startswith("broken; fails the quality floor: it keeps 18%")
+    assert steps["distill-32b-rented"]["why"].startswith("fails the quality floor")
     # What it would save is said all the same: the reader must see what was turned down.
     assert value(document, small["figures"]["effect"]) > 0
     assert "keeps 18% of its probability" in steps["smollm2-ternary"]["why"]
@@ -200,3 +206,30 @@ def test_a_fault_in_the_file_is_named(tmp_path: Path, text: str, said: str) -> N
     with pytest.raises(ChoiceError) as caught:
         read(tmp_path, STEP + text)
     assert said in str(caught.value) and "steps.toml" in str(caught.value)
+
+
+def test_what_it_leans_on_says_what_each_number_is_of_and_how_old(statement: dict[str, Any], repo: Path) -> None:
+    stated = read_steps(repo / "examples/clients-day/steps.toml")
+    done = path_document(statement, stated, (), date(2026, 11, 21))
+    texts = {entry["text"].partition(": ")[2].rpartition(" 90% ")[0]: entry for entry in done["assumptions"]}
+    assert set(texts) == {
+        "factor on the cost of input 0.69,", "factor on the cost of output 0.235,",
+        "share of today's quality kept 1.01,",
+        "share of the customers it hits who leave 0.3,", "share of the use beyond that is still bought 0.15,",
+        "factor on the cost of input 0.82,",
+    }  # fmt: skip
+    assert all(entry["method"] and entry["source"] for entry in done["assumptions"])
+    assert {e["age"] for e in done["assumptions"]} == {"recent", "undated"}
+    later = path_document(statement, stated, (), date(2027, 5, 21))["assumptions"]
+    assert texts["factor on the cost of input 0.69,"]["age_days"] == 0
+    assert {e["age"] for e in later} == {"stale", "undated"} and {e["age_days"] for e in later} == {181, None}
+    patient = replace(stated, terms=replace(stated.terms, stale_after_days=181))
+    assert {e["age"] for e in path_document(statement, patient, (), date(2027, 5, 21))["assumptions"]} != {"stale"}
+    assert any("audit's log ends on 2025-04-08, 592 days before" in note for note in done["notes"])
+
+
+def test_a_kind_of_step_that_nobody_tried_is_named(statement: dict[str, Any], document: dict[str, Any]) -> None:
+    assert document["not_tried"] == ["fewer bits in the cache", "another modality"]
+    assert any("fewer bits in the cache, another modality" in note for note in document["notes"])
+    bare = path_document(statement, Stated(Terms(n_draws=200), (), False))
+    assert len(bare["not_tried"]) == len(KINDS) - 1 == len(KIND_WORDS)

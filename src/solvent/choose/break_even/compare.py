@@ -5,10 +5,11 @@ Draw 0 is the point estimate. Enter at `Compared`, made by `compare`. The closed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from solvent.choose.break_even.file import ApiTable, MachineTable, Places, SubscriptionTable
 from solvent.choose.break_even.seller import cost_usd_per_mtok, utilisation_that_pays
@@ -85,15 +86,36 @@ class Compared:
         growth = cumulative_api(Api(1.0, 1.0), mtok, self.growth, self.months)
         return self.cumulative(place, mtok, self.months) / growth
 
-    def break_even_month(self, machine: str, api: str, mtok: float) -> Array:
+    def break_even_month(self, machine: str, api: str, mtok: float, *, sold: bool = True) -> Array:
         """The first month at whose end the machine has cost no more than the API (`comparable`); inf where none of the
-        horizon. A machine's cost is the value that it has lost, not what was paid for it: it could be sold."""
+        horizon.
+
+        sold: its cost is the value that it has lost, since it could be sold for the rest; else all that was paid for
+        it counts, and this is the month in which it has paid for itself.
+        """
         found = np.full(self.growth.shape, np.inf)
-        rival = self.comparable(api)
-        for month in range(self.months, 0, -1):
-            paid = self.cumulative(machine, mtok, month) <= cumulative_api(rival, mtok, self.growth, month)
-            found = np.where(paid, month, found)
+        for month, cheaper in self._cheaper(machine, api, mtok, sold):
+            found = np.where(np.isinf(found) & cheaper, month, found)
         return found
+
+    def undone_month(self, machine: str, api: str, mtok: float) -> Array:
+        """The first month after the break-even at whose end the machine has cost more again, as where the API's price
+        falls faster than a machine's cost; inf where none, or where there was no break-even."""
+        even, found = np.zeros(self.growth.shape, dtype=bool), np.full(self.growth.shape, np.inf)
+        for month, cheaper in self._cheaper(machine, api, mtok, True):
+            found = np.where(even & ~cheaper & np.isinf(found), month, found)
+            even |= cheaper
+        return found
+
+    def _cheaper(self, machine: str, api: str, mtok: float, sold: bool) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        """Month by month: whether the machine has cost no more than the API by its end."""
+        rival, m = self.comparable(api), self.machines[machine]
+        n = machines_for(m, mtok, self.growth, self.months)
+        for month in range(1, self.months + 1):
+            cost = self.cumulative(machine, mtok, month)
+            if not sold and not self.is_rented(machine):
+                cost = cost + n * m.capital_usd * np.asarray(m.keeps, np.float64) ** month
+            yield month, np.asarray(cost <= cumulative_api(rival, mtok, self.growth, month))
 
     def seller(self) -> tuple[Machine, Array, Array] | None:
         """The seller's machine at its power price, the price of a million tokens (D,), and the marketplace's share."""

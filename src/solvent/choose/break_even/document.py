@@ -5,18 +5,19 @@ Enter at `break_even_document`. Format: docs/reference/path.md.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from solvent import __version__
+from solvent.choose.ages import aged
 from solvent.choose.break_even.compare import Compared, compare
 from solvent.choose.break_even.file import Named
 from solvent.choose.break_even.streams import break_even_volume, electricity_share
 from solvent.choose.economics import Array
-from solvent.figure import Figure, Figures, Method, exact_text
+from solvent.figure import Figure, Figures, Method, exact_text, weakest
 
 SCHEMA = "solvent.break-even/1"
 VOLUMES_MTOK = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
@@ -24,11 +25,15 @@ UTILISATIONS = (0.1, 0.5, 1.0)
 PLACES = 10
 
 
-def break_even_document(named: Named, mtok_per_month: float | None = None, source: str = "") -> dict[str, Any]:
+def break_even_document(
+    named: Named, mtok_per_month: float | None = None, source: str = "", as_of: date | None = None
+) -> dict[str, Any]:
     """Every place at every volume, every machine against every API, and the seller's side.
 
     mtok_per_month: the product's own volume (millions of output tokens), with where it comes from.
+    as_of: the day on which the places' ages are judged; None: today.
     """
+    judged = as_of or datetime.now(UTC).date()
     compared = compare(named.places)
     maker = _Maker(named, compared)
     volumes = VOLUMES_MTOK if mtok_per_month is None else tuple(sorted({*VOLUMES_MTOK, mtok_per_month}))
@@ -42,10 +47,11 @@ def break_even_document(named: Named, mtok_per_month: float | None = None, sourc
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "unit": "million tokens of output, with the input that comes with them",
         "horizon_months": compared.months,
+        "as_of": judged.isoformat(),
         "volume": {"mtok_per_month": exact_text(mtok_per_month), "source": source} if mtok_per_month else None,
         "places": [
             {"id": t.id, "title": t.title, "kind": kind, "method": t.method, "source": t.source,
-             "other_model": compared.is_other_model(t.id), "date": t.date.isoformat() if t.date else None}
+             "other_model": compared.is_other_model(t.id), **aged(t.date, judged).document()}
             for kind, tables in (("api", named.places.apis), ("subscription", named.places.subscriptions),
                                  ("machine", named.places.machines))
             for t in tables
@@ -76,9 +82,8 @@ class _Maker:
         low, high = (float(x) for x in np.quantile(draws[1:], [0.05, 0.95], method="inverted_cdf"))
         known = [None if not np.isfinite(x) else _decimal(x) for x in (value, low, high)]
         tables = [self.tables[i] for i in who]
-        method: Method = "predicted" if all(t.method in ("measured", "priced") for t in tables) else "assumed"
-        if any(t.method == "predicted" for t in tables) and not any(t.method == "assumed" for t in tables):
-            method = "predicted"
+        # A cost over months is never better than a prediction, and no better than the weakest that it is made of.
+        method: Method = weakest(["predicted", *(t.method for t in tables)])
         whole = known[0] is not None and known[1] is not None and known[2] is not None
         if whole:
             assert known[0] is not None and known[1] is not None and known[2] is not None
@@ -136,6 +141,33 @@ class _Maker:
                                      f"never within {c.months} months" if np.isinf(month[0]) else "")  # fmt: skip
             found["month"] = None if np.isinf(month[0]) else int(month[0])
             found["month_share"] = round(float(np.mean(np.isfinite(month[1:]))), 4)
+            found |= self._paid_and_undone(machine, api, mtok, (name, title, ids))
+        return found
+
+    def _paid_and_undone(
+        self, machine: str, api: str, mtok: float, named: tuple[str, str, dict[str, str]]
+    ) -> dict[str, Any]:  # fmt: skip
+        """The month in which an owned machine has paid for itself, and the one in which a break-even is undone."""
+        c, (name, title, ids), who = self.compared, named, (machine, api)
+        undone = c.undone_month(machine, api, mtok)
+        ids["undone"] = self._add(
+            f"{name}_undone", f"Month in which its break-even is undone: {title}", undone,
+            ("months", "first month after it at whose end it has cost more again"), who,
+            f"not within {c.months} months" if np.isinf(undone[0]) else "",
+        )  # fmt: skip
+        found: dict[str, Any] = {
+            "undone": None if np.isinf(undone[0]) else int(undone[0]),
+            "undone_share": round(float(np.mean(np.isfinite(undone[1:]))), 4),
+        }
+        if not c.is_rented(machine):
+            paid = c.break_even_month(machine, api, mtok, sold=False)
+            ids["paid"] = self._add(
+                f"{name}_paid", f"Month in which it has paid for itself: {title}", paid,
+                ("months", "first month at whose end all that was paid for it is no more than the API"), who,
+                f"never within {c.months} months" if np.isinf(paid[0]) else "",
+            )  # fmt: skip
+            found["paid"] = None if np.isinf(paid[0]) else int(paid[0])
+            found["paid_share"] = round(float(np.mean(np.isfinite(paid[1:]))), 4)
         return found
 
     def electricity(self, machine: str) -> dict[str, Any]:

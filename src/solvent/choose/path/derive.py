@@ -39,8 +39,9 @@ def _range(section: str, key: str) -> Range:
 
 
 def doing(section: str) -> dict[str, Any]:
-    """What a derived step of this kind takes to do: `effort_usd` and `months`, assumed."""
+    """What a derived step takes to do: `effort_usd` and `months`; and the day on which that was assumed."""
     return {
+        "date": _assumed()["date"].isoformat(),
         "effort_usd": float(_assumed()[section]["effort_usd"]),
         "months": float(_assumed()[section]["weeks"]) / WEEKS_PER_MONTH,
     }

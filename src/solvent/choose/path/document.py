@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 
 from solvent import __version__
+from solvent.choose.ages import aged
 from solvent.choose.economics import Array, Economics
 from solvent.choose.path.model import Model, Outcome
 from solvent.choose.path.screen import Screened
 from solvent.choose.path.search import Found, price_usd
-from solvent.choose.path.step import Step, Terms
+from solvent.choose.path.step import KIND_WORDS, Step, Terms
 from solvent.choose.path.wording import line, not_taken, short, title
 from solvent.figure import Figure, Figures, Method, exact_text, weakest
 
@@ -54,8 +55,8 @@ class Result:
         return tuple(by_id[name] for name in self.found.order)
 
 
-def document(statement: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """The path as JSON-ready fields."""
+def document(statement: Mapping[str, Any], result: Result, as_of: date) -> dict[str, Any]:
+    """The path as JSON-ready fields. as_of: the day on which ages are judged."""
     maker = _Maker(statement, result)
     maker.today()
     taken = [maker.taken(place, step) for place, step in enumerate(result.taken(), 1)]
@@ -88,8 +89,10 @@ def document(statement: Mapping[str, Any], result: Result) -> dict[str, Any]:
         "steps": [*taken, *others],
         "waterfall": maker.waterfall(),
         "figures": maker.figures.document(),
-        "assumptions": _assumptions(result),
-        "notes": _notes(result),
+        "as_of": as_of.isoformat(),
+        "assumptions": _assumptions(result, as_of),
+        "not_tried": _not_tried(result),
+        "notes": _notes(statement, result, as_of),
     }
 
 
@@ -108,7 +111,9 @@ def unknown_document(statement: Mapping[str, Any], why: str) -> dict[str, Any]:
         "steps": [],
         "waterfall": [],
         "figures": {},
+        "as_of": None,
         "assumptions": [],
+        "not_tried": [],
         "notes": [],
     }
 
@@ -292,19 +297,39 @@ def _decimal(value: float, places: int = 12) -> Decimal:
     return round(Decimal(repr(float(value))), places)
 
 
-def _assumptions(result: Result) -> list[dict[str, Any]]:
-    """Every assumed or claimed range of the steps that are taken, once."""
-    found: dict[str, str] = {}
+def _assumptions(result: Result, as_of: date) -> list[dict[str, Any]]:
+    """Every range that isn't a point of the steps that are taken: what it is, its method, source, date and age."""
+    found = []
     for step in result.taken():
-        for r in step.ranges():
-            if r.method in ("assumed", "claimed") and r.low < r.high:
-                found.setdefault(f"{step.title}: {r.value:.3g}, 90% interval {r.low:.3g} to {r.high:.3g}", r.source)
-    return [{"text": text, "source": source, "figures": []} for text, source in found.items()]
+        age = aged(step.date, as_of, result.terms.stale_after_days).document()
+        for what, r in step.named_ranges():
+            if r.low < r.high:
+                text = f"{step.title}: {what} {r.value:.3g}, 90% interval {r.low:.3g} to {r.high:.3g}"
+                found.append({"text": text, "method": r.method, "source": r.source, **age, "figures": []})
+    return found
 
 
-def _notes(result: Result) -> list[str]:
-    e = result.economics
+def _not_tried(result: Result) -> list[str]:
+    """Kinds of step that nobody stated and nothing here found, in words: a path says what it didn't look at."""
+    kinds = {step.kind for step in result.steps}
+    return [words for kind, words in KIND_WORDS.items() if kind not in kinds]
+
+
+def _notes(statement: Mapping[str, Any], result: Result, as_of: date) -> list[str]:
+    e, after = result.economics, result.terms.stale_after_days
     notes = []
+    if missing := _not_tried(result):
+        notes.append(f"Not tried, since no step states it: {', '.join(missing)}.")
+    for state, words in (("stale", f"older than {after:,} days on {as_of.isoformat()}"), ("undated", "undated")):
+        of = [step.title for step in result.taken() if aged(step.date, as_of, after).state == state]
+        if of:
+            notes.append(f"What these steps rest on is {words}: {'; '.join(of)}.")
+    log = aged(str(statement.get("span", {}).get("end") or "") or None, as_of, after)
+    if log.state == "stale":
+        notes.append(
+            f"The audit's log ends on {log.date}, {log.age_days:,} days before {as_of.isoformat()}: prices and use may "
+            "have moved since."
+        )
     if len(e.by_customer) < 2:
         notes.append("The statement doesn't hold every customer, so other customers weren't drawn: the intervals are "
                      "too narrow, and no step acts on the tail.")  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from solvent.choose.ages import STALE_AFTER_DAYS
 from solvent.choose.offers.record import Range, exactly
 from solvent.choose.path.step import FACTOR_KEYS, Kind, Step, Tail, Terms
 from solvent.errors import ChoiceError
@@ -63,6 +64,7 @@ class PathTable(Table):
     derive: bool = True
     draws: int = Field(default=8_000, ge=100, le=20_000)
     seed: int = Field(default=20_240_229, ge=0)
+    stale_after_days: int = Field(default=STALE_AFTER_DAYS, ge=0, le=100_000)
 
 
 class StepTable(Table):
@@ -143,7 +145,8 @@ def read_steps(path: Path) -> Stated:
     steps = tuple(_step(table, path.name) for table in found.steps)
     _check_names(steps, path)
     asked = found.path
-    terms = Terms(asked.probability, asked.quality_floor, asked.horizon_months, asked.draws, asked.seed)
+    terms = Terms(asked.probability, asked.quality_floor, asked.horizon_months, asked.draws, asked.seed,
+                  asked.stale_after_days)  # fmt: skip
     return Stated(terms, steps, asked.derive)
 
 

@@ -38,7 +38,7 @@ def steps_from_choice(choice: Mapping[str, Any], statement: Mapping[str, Any]) -
             "chosen-mix", "offer", f"Move to the cheapest plan: {names[0]}{others}", source,
             {"all": Range(value, low, high, figure["method"], source)}, quality=quality, quality_note=note,
             fixed_share=min(machines / float(figure["value"]), 1.0) if float(figure["value"]) else 0.0,
-            one_of=PLACE, date=str(choice.get("made_at", ""))[:10] or None, **doing("offer"),
+            one_of=PLACE, **doing("offer") | {"date": str(choice.get("made_at", ""))[:10] or None},
         ),
     )  # fmt: skip
 

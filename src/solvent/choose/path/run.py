@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from solvent.choose.economics import Economics, from_statement
@@ -34,10 +35,13 @@ def path_to_viability(statement: Mapping[str, Any], steps: Sequence[Step], terms
 
 
 def path_document(
-    statement: Mapping[str, Any], stated: Stated | None = None, found_elsewhere: Sequence[Step] = ()
-) -> dict[str, Any]:
+    statement: Mapping[str, Any], stated: Stated | None = None, found_elsewhere: Sequence[Step] = (),
+    as_of: date | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The path of a statement (schema solvent.path/1), from the steps that a file states, those that solvent finds in
     the statement, and those found elsewhere: in a choice, in measurements. A stated step goes before one of its name.
+
+    as_of: the day on which ages are judged; None: today.
     """
     stated = stated or Stated(Terms(), ())
     economics = from_statement(statement)
@@ -47,7 +51,8 @@ def path_document(
     steps = {step.id: step for step in stated.steps}
     for step in (*found_elsewhere, *(derive(statement, economics) if stated.derive else ())):
         steps.setdefault(step.id, step)
-    return document(statement, path_to_viability(statement, tuple(steps.values()), stated.terms))
+    result = path_to_viability(statement, tuple(steps.values()), stated.terms)
+    return document(statement, result, as_of or datetime.now(UTC).date())
 
 
 def _unknown(economics: Economics) -> str:

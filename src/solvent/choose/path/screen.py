@@ -49,10 +49,20 @@ def _fails(step: Step, kept: Array, held: float, terms: Terms) -> str:
     spread = f" (90% interval {low:.0%} to {high:.0%})" if high - low >= 0.01 else ""
     chance = f", which it keeps with a probability of {held:.0%} only" if held >= 0.005 else ""
     note = f"; {step.quality_note}" if step.quality_note else ""
+    plainly = _plainly(step, float(high), terms)
     return (
-        f"fails the quality floor: it keeps {kept[0]:.0%} of today's quality{spread}, where at least "
+        f"{plainly}fails the quality floor: it keeps {kept[0]:.0%} of today's quality{spread}, where at least "
         f"{terms.quality_floor:.0%} is asked for{chance}{note}"
     )
+
+
+def _plainly(step: Step, high: float, terms: Terms) -> str:
+    """The word for what is far below the floor: not even its good end keeps half of what is asked for."""
+    if high >= terms.quality_floor / 2:
+        return ""
+    if step.kind in ("weights", "cache_format", "caching", "reasoning"):
+        return "broken; "
+    return "no replacement for what answers today; "
 
 
 def _unvalued(economics: Economics, parts: Mapping[str, float] | None, step: Step) -> str:

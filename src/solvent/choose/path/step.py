@@ -12,12 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from solvent.choose.ages import STALE_AFTER_DAYS
 from solvent.choose.offers.record import Range
 from solvent.figure import Method, weakest
 
 Kind = Literal["offer", "model", "weights", "cache_format", "caching", "batching", "routing", "reasoning", "allowance",
                "overage", "price", "modality", "other"]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# What each kind is called where a path says which it never tried. `other` is no kind that one could miss.
+KIND_WORDS: dict[Kind, str] = {
+    "offer": "a cheaper offer", "model": "a smaller model", "weights": "fewer bits in the weights",
+    "cache_format": "fewer bits in the cache", "caching": "prompt caching", "batching": "batching",
+    "routing": "routing part of the traffic", "reasoning": "shorter reasoning",
+    "allowance": "an allowance", "overage": "paid use beyond an allowance", "price": "a higher price",
+    "modality": "another modality",
+}  # fmt: skip
 # Parts of compute that a step can act on. `all` is every part; reasoning follows output unless it has its own.
 PARTS: tuple[str, ...] = ("input", "cache", "output", "reasoning", "other")
 FACTOR_KEYS: tuple[str, ...] = ("all", *PARTS)
@@ -70,9 +79,22 @@ class Step:
 
     def ranges(self) -> tuple[Range, ...]:
         """Every range of the step."""
-        tail = () if self.tail is None else (self.tail.leave_share, self.tail.paid_share)
-        found = (*self.cost.values(), self.share, self.price_factor, self.leave_share, self.quality, *tail)
-        return tuple(r for r in found if r is not None)
+        return tuple(range_ for _, range_ in self.named_ranges())
+
+    def named_ranges(self) -> tuple[tuple[str, Range], ...]:
+        """Every range of the step, with what it is a number of."""
+        tail = self.tail
+        found: list[tuple[str, Range | None]] = [
+            (f"factor on the cost of {'everything' if part == 'all' else part}", r) for part, r in self.cost.items()
+        ]
+        found += [
+            ("share of the traffic", self.share), ("factor on every price", self.price_factor),
+            ("share of all customers who leave", self.leave_share),
+            ("share of today's quality kept", self.quality),
+            ("share of the customers it hits who leave", tail.leave_share if tail else None),
+            ("share of the use beyond that is still bought", tail.paid_share if tail else None),
+        ]  # fmt: skip
+        return tuple((what, range_) for what, range_ in found if range_ is not None)
 
     def method(self) -> Method:
         """The weakest method among its ranges."""
@@ -85,6 +107,7 @@ class Terms:
 
     probability: with which the policy must be met.   quality_floor: share of today's quality that must be kept.
     horizon_months: over which a step's price is counted.   n_draws, seed: of the uncertainty.
+    stale_after_days: from when on what a step rests on is flagged.
     """
 
     probability: float = 0.9
@@ -92,6 +115,7 @@ class Terms:
     horizon_months: float = 12.0
     n_draws: int = 8_000
     seed: int = 20_240_229
+    stale_after_days: int = STALE_AFTER_DAYS
 
     def required_share(self) -> float:
         """Share of the draws in which the policy must hold: the probability, and what so few draws may be off by.
