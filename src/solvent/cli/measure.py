@@ -56,6 +56,12 @@ def command(
         str | None, Option(metavar="MODEL", help="Of --quality: compare with MODEL, MODEL@CACHE or @CACHE.")
     ] = None,
     items: Annotated[int, Option(metavar="N", help="Of --quality: items of each set at most.")] = 200,
+    few_shot: Annotated[
+        list[int] | None, Option(metavar="TOK", help="Of --quality sets: solved examples of TOK tokens before each.")
+    ] = None,
+    needle: Annotated[
+        list[int] | None, Option(metavar="TOK", help="Of --quality texts: facts hidden in TOK tokens of it, asked for.")
+    ] = None,
     out: Annotated[
         Path | None, Option("--out", "-o", metavar="FILE", help="Write the result; a run that was cut short goes on.")
     ] = None,
@@ -64,7 +70,9 @@ def command(
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:  # fmt: skip
     """Measure speed, memory, energy and cost per output of a model, a server or a command, under a load."""
+    from solvent.cli.measure_quality import Quality, plan
     from solvent.cli.measure_run import Job, Terms, measured, older_of, show
+    from solvent.cli.measure_score import add_quality
     from solvent.cli.measure_target import target_of
     from solvent.cli.measure_work import hourly_of, per_token_of, work_of
     from solvent.measure.load import Load
@@ -80,7 +88,9 @@ def command(
     http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
     engine: dict[str, Any] = {"kv": kv, "threads": threads, "head": head}
     wired = target_of(target, places, {**http, "timeout_s": timeout_s}, engine)
+    wanted = Quality(quality or [], against, items, sorted({*(few_shot or [])}), sorted({*(needle or [])}))
     try:
+        planned = plan(wanted, wired.loaded, kv)
         shape = {"input_tok": input_tok, "output_tok": output_tok, "spread": spread, "seed": seed, "rate": rate}
         traced = {"trace": trace, "rate_scale": rate_scale, "closed": closed, "tokeniser": tokeniser, "sweep": sweep}
         work = work_of({**shape, **traced}, wired, requests)
@@ -90,10 +100,7 @@ def command(
             wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter, wired.own_process
         )  # fmt: skip
         document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
-        if quality:
-            from solvent.cli.measure_quality import Quality, add_quality
-
-            add_quality(document, Quality(quality, against, items), wired.loaded, kv)
+        add_quality(document, planned)
     finally:
         wired.close()
     show(document, finished, out, older, as_json)
