@@ -10,7 +10,6 @@ Enter at `generate`.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
@@ -19,7 +18,7 @@ import numpy as np
 
 from solvent.errors import EngineError
 from solvent.machine.engine.prefix import Prefixes, end_of_step
-from solvent.machine.engine.sample import Sampling, draws, log_probabilities, sample
+from solvent.machine.engine.sample import Draws, Sampling, fresh_seed, log_probabilities, sample
 from solvent.machine.engine.tokeniser import Tokeniser
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Settings:
         if unknown:
             raise EngineError("options", ", ".join(sorted(unknown)), "some of " + ", ".join(Options.__annotations__))
         if sampling.get("seed") is None:
-            sampling["seed"] = secrets.randbits(32)
+            sampling["seed"] = fresh_seed()
         if "stop" in given:
             given["stop"] = (given["stop"],) if isinstance(given["stop"], str) else tuple(given["stop"])
         return cls(sampling=Sampling(**sampling), **given)
@@ -137,7 +136,7 @@ def generate(
     for i, prompt in enumerate(prompts):
         _check_prompt(f"prompt {i}" if len(prompts) > 1 else "prompt", prompt, model.config.n_vocab, context)
     if settings.sampling.seed is None:
-        settings = replace(settings, sampling=replace(settings.sampling, seed=secrets.randbits(32)))
+        settings = replace(settings, sampling=replace(settings.sampling, seed=fresh_seed()))
     replies = [_Growing(i, list(prompt), tokeniser, settings, context) for i, prompt in enumerate(prompts)]
     return _run(model, replies, Prefixes() if prefixes is None else prefixes)
 
@@ -194,7 +193,7 @@ class _Growing:
         self._stream = tokeniser.stream(prompt[-1])
         self._text = StopText(settings.stop)
         assert settings.sampling.seed is not None
-        self._draw = draws(settings.sampling.seed, index)
+        self._draw = Draws(settings.sampling.seed, index)
 
     @property
     def takes_likeliest(self) -> bool:

@@ -8,7 +8,6 @@ Enter at `Model`. The step itself: native/step.cpp; the layouts: docs/reference/
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
@@ -130,6 +129,8 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of all tensors, names, types and shapes included: what a saved cache is checked against."""
+        import hashlib  # OpenSSL comes with it: 3 MB
+
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.file.tensors.items()):
             digest.update(f"{name} {tensor.type} {tensor.shape} {tensor.scale!r}\n".encode())

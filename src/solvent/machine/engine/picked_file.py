@@ -9,7 +9,6 @@ Enter at `recall` and `remember`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -33,6 +32,8 @@ COUNTS = ("n_scored", "window_tok", "n_tried")
 def place(model: Model, budget: CacheBudget, window_tok: int) -> Path:
     """The file of a model and a question."""
     asked = json.dumps([SCHEMA, __version__, budget.kl, window_tok, budget.text_or_own()])
+    import hashlib  # OpenSSL comes with it, 3 MB that a model needn't take
+
     question = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return folder() / "picked-caches" / f"{model.fingerprint}-{question}.json"
 

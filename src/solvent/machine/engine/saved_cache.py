@@ -10,7 +10,6 @@ Enter at `save` and `restore`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -24,6 +23,8 @@ from solvent.errors import EngineError
 from solvent.machine.turboquant.cache_format import CHUNK_TOK, CacheFormat, format_of
 
 if TYPE_CHECKING:
+    import hashlib
+
     from solvent.machine.engine.model import Model, Sequence
 
 MAGIC = b"solvntKV"
@@ -55,7 +56,7 @@ def save(sequence: Sequence, tokens: list[int], path: Path) -> int:
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise EngineError("save", f"{len(tokens)} tokens", f"a header of at most {MAX_HEADER_BYTES} bytes")
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = _digest()
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as out:
@@ -120,7 +121,7 @@ class SavedCache:
 
     def _chunks(self) -> list[bytes]:
         with _opened(self.path) as file:
-            digest = hashlib.blake2b(file.read(self.start), digest_size=DIGEST_BYTES)
+            digest = _digest(file.read(self.start))
             chunks = [file.read(size) for size in self.chunk_bytes]
         for chunk in chunks:
             digest.update(chunk)
@@ -151,7 +152,7 @@ def open_saved(path: Path) -> SavedCache:
         if length > min(MAX_HEADER_BYTES, room):
             raise EngineError(str(path), f"a header of {length} bytes", f"one that fits a file of {n_bytes}")
         text = file.read(length)
-        digest = hashlib.blake2b(prefix + text, digest_size=DIGEST_BYTES)
+        digest = _digest(prefix + text)
         for piece in _pieces(file, room - length):
             digest.update(piece)
         if file.read(DIGEST_BYTES) != digest.digest():
@@ -205,3 +206,9 @@ def _header(path: Path, text: bytes) -> dict[str, Any]:
 
 def _few(sizes: list[int] | tuple[int, ...]) -> str:
     return ", ".join(map(str, sizes[:3])) + (f" … ({len(sizes)})" if len(sizes) > 3 else "") or "no"
+
+
+def _digest(start: bytes = b"") -> hashlib.blake2b:
+    import hashlib  # OpenSSL comes with it, 3 MB that a model needn't take
+
+    return hashlib.blake2b(start, digest_size=DIGEST_BYTES)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solvent.errors import EngineError
-from solvent.machine.engine.sample import Sampling, draws, kept_tokens, log_probabilities, penalised, sample
+from solvent.machine.engine.sample import Draws, Sampling, kept_tokens, log_probabilities, penalised, sample
 
 logits_of = st.lists(st.integers(-40, 40).map(lambda n: n / 8), min_size=1, max_size=400).map(
     lambda values: np.array(values, np.float32)
@@ -88,7 +88,7 @@ def test_draws_have_the_probabilities_that_the_definition_gives(sampling: Sampli
     p = np.zeros(6)
     p[kept] = probabilities(final, sampling.temperature)[kept]
     p /= p.sum()
-    draw, n = draws(0), 20_000
+    draw, n = Draws(0), 20_000
     counts = np.bincount([sample(logits, sampling, context, draw) for _ in range(n)], minlength=6)
     assert set(np.flatnonzero(counts)) <= set(kept)
     # Five standard deviations of a binomial: one count in 1.7 million strays further, and the seed is fixed.
@@ -116,14 +116,14 @@ def test_the_draw_takes_the_first_token_whose_sum_passes_it(u: float) -> None:
 
 def test_greedy_takes_the_largest_and_of_equals_the_first() -> None:
     logits = np.array([1, 3, 3, 2], np.float32)
-    assert sample(logits, Sampling(), [], draws(0)) == 1
-    assert sample(logits, Sampling(repeat_penalty=2.0), [1], draws(0)) == 2
-    assert sample(logits, Sampling(top_k=1, temperature=1.0), [], draws(0)) == 1
+    assert sample(logits, Sampling(), [], Draws(0)) == 1
+    assert sample(logits, Sampling(repeat_penalty=2.0), [1], Draws(0)) == 2
+    assert sample(logits, Sampling(top_k=1, temperature=1.0), [], Draws(0)) == 1
 
 
 def test_temperature_near_zero_is_greedy_and_does_not_overflow() -> None:
     logits = np.array([1000, 1000.5, -1000], np.float32)
-    assert {sample(logits, Sampling(1e-6), [], draws(i)) for i in range(50)} == {1}
+    assert {sample(logits, Sampling(1e-6), [], Draws(i)) for i in range(50)} == {1}
 
 
 def test_the_penalty_divides_positive_and_multiplies_negative_logits_once() -> None:
@@ -137,7 +137,7 @@ def test_a_seed_makes_the_same_draws_and_every_index_has_its_own() -> None:
     logits = np.zeros(1000, np.float32)
 
     def tokens(seed: int, index: int = 0) -> list[int]:
-        draw = draws(seed, index)
+        draw = Draws(seed, index)
         return [sample(logits, Sampling(1.0), [], draw) for _ in range(5)]
 
     assert tokens(1) == tokens(1)
@@ -181,4 +181,4 @@ def test_a_setting_outside_its_range_is_named(name: str, value: Any) -> None:
 def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
     for sampling in (Sampling(), Sampling(1.0)):
         with pytest.raises(EngineError, match="logits"):
-            sample(np.array([0, bad], np.float32), sampling, [], draws(0))
+            sample(np.array([0, bad], np.float32), sampling, [], Draws(0))
