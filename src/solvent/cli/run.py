@@ -101,13 +101,15 @@ def command(
     tokens = loaded.prompt_tokens(text, chat)
     reply = Reply(len(tokens), settings.sampling.seed)
     steps = loaded.steps(tokens, settings, reply, prefixes)
+    notes: list[str] = []
     try:
         for step in steps:
             if not as_json:
                 run_print.show(step.text)
             if save_cache is not None and len(reply.tokens) == 1:
-                run_cache.save_prompt(prefixes, save_cache)
+                notes.append(run_cache.save_prompt(prefixes, save_cache))
     finally:
         # After Ctrl-C too: what came is complete up to the last token.
         run_print.finish({**loaded.spelt(reply), "settings": settings.document()}, loaded, as_json)
-    run_cache.tell_restored(reply, saved)
+        for note in (*notes, *run_cache.restored_notes(reply, saved)):
+            typer.echo(note, err=True)

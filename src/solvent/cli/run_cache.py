@@ -70,13 +70,13 @@ def restored(loaded: LanguageModel, saved: SavedCache | None) -> Prefixes:
     return Prefixes() if saved is None else loaded.restore_cache(saved)
 
 
-def save_prompt(prefixes: Prefixes, path: Path) -> None:
-    """Saves the prompt that was read last, before its reply goes on."""
+def save_prompt(prefixes: Prefixes, path: Path) -> str:
+    """Saves the prompt that was read last, before its reply goes on. → what is to be said about it, after the reply"""
     from solvent.machine.engine.saved_cache import save
 
     read = prefixes.read[-1]
     n_bytes = save(read.sequence, list(read.tokens), path)
-    typer.echo(f"saved {len(read.tokens):,} tokens of the prompt in {path}: {n_bytes / 1e6:.1f} MB", err=True)
+    return f"saved {len(read.tokens):,} tokens of the prompt in {path}: {n_bytes / 1e6:.1f} MB"
 
 
 def tell_picked(loaded: LanguageModel) -> None:
@@ -95,13 +95,11 @@ def tell_picked(loaded: LanguageModel) -> None:
         typer.echo(f"remembered: {loaded.picked_file}", err=True)
 
 
-def tell_restored(reply: Reply, saved: SavedCache | None) -> None:
-    """Where a file was of no use, or of less than it holds."""
-    if saved is None or reply.n_known_tok:
-        return
-    typer.echo(
-        f"{saved.path}: none of its {len(saved.tokens):,} tokens restored: the prompt begins otherwise", err=True
-    )
+def restored_notes(reply: Reply, saved: SavedCache | None) -> list[str]:
+    """Where a file was of no use."""
+    if saved is None or reply.n_known_tok or not reply.tokens:
+        return []
+    return [f"{saved.path}: none of its {len(saved.tokens):,} tokens restored: the prompt begins otherwise"]
 
 
 def _text(path: Path | None) -> str | None:

@@ -58,6 +58,45 @@ def test_tokens_alone_or_together_leave_the_same_bytes(name: str) -> None:
     assert contents(together) == contents(alone)
 
 
+@pytest.mark.parametrize("name", ["f16", "q4_0", "tq4", "tq3-2", "tq4s", "tqf16-4"])
+def test_a_prompt_in_pieces_is_the_same_to_the_last_bit(name: str) -> None:
+    """As long as no piece is so small (16 tokens here) that attention over more than 512 keys is summed in spans."""
+    whole = filled(name, 600, piece=600)
+    logits = model().extend(whole.fork(), TOKENS[:40], "all")
+    for piece in (97, 256, 512, 33):
+        sequence = filled(name, 600, piece=piece)
+        assert contents(sequence) == contents(whole), piece
+        assert np.array_equal(model().extend(sequence, TOKENS[:40], "all"), logits)
+    # Eight tokens alone sum otherwise: the equality can fail.
+    together = model().extend(model().new_sequence(cache=name), TOKENS[:600], "all")[592:]
+    assert not np.array_equal(model().extend(filled(name, 592), TOKENS[592:600], "all"), together)
+    assert np.array_equal(model().extend(filled(name, 560), TOKENS[560:600], "all")[32:], together)
+
+
+@pytest.mark.parametrize("name", ["tq4", "tq3-2"])
+@pytest.mark.parametrize("n_kept", [17, 130, 258, 511, 513])
+def test_forks_of_a_crop_in_the_middle_of_a_tile_agree(name: str, n_kept: int) -> None:
+    """A fork that is cropped, a crop that is forked, and what was read afresh; the fork's own chunks stay its own."""
+    sequence = filled(name, 600)
+    before = contents(sequence)
+    forked = sequence.fork()
+    forked.truncate(n_kept)
+    again = forked.fork()
+    fresh = model().new_sequence(cache=name)
+    for start in range(0, n_kept, 97):
+        model().extend(fresh, TOKENS[start : min(n_kept, start + 97)], "none")
+    rest = [5 * i % 250 for i in range(90)]
+    wanted = model().extend(fresh, rest, "all")
+    for one in (forked, again):
+        assert np.array_equal(model().extend(one, rest, "all"), wanted)
+    assert contents(sequence) == before
+    again.truncate(0)
+    assert again.n_tokens == 0 and again.n_bytes == 0
+    assert np.array_equal(
+        model().extend(again, TOKENS[:60], "all"), model().extend(filled(name, 0), TOKENS[:60], "all")
+    )
+
+
 @pytest.mark.parametrize("name", ["tq4", "tq3-2", "tq5", "tq8", "tq6", "tqf16-4"])
 def test_kernels_and_threads_give_the_same_logits(name: str) -> None:
     """Bit for bit. The scalar kernels run a short text, since they are slow."""
