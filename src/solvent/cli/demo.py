@@ -44,10 +44,11 @@ def command(
     log = _near(example / LOGS[0][1])
     given = {key: f" --{key} {_near(example / file)}" for key, file in
              (("project", "solvent.toml"), ("offers", "choices.toml"), ("steps", "steps.toml"))}  # fmt: skip
-    _step(1, "Audit", f"{program} audit {log}{given['project']}")
+    _step(1, "Audit: what does a day of requests cost, and what did the customers pay?",
+          f"{program} audit {log}{given['project']}")  # fmt: skip
     print_audits(first, second)
     typer.echo(f"\nA headline checked (all of it: {program} claims {_near(claims)}):\n  {headline(claims)}")
-    _step(2, "Measure", "")
+    _step(2, "Measure: what does a model cost on this machine, in each number format?", "")
     with progress() as tell:
         measured = measure_all(folder, out, tell) if measure else Measured(faults=["not asked for"])
     _print(measured_lines_of(measured, program))
@@ -58,13 +59,18 @@ def command(
     source = _near(report.with_suffix(".json"))
     with_files = "".join(f" --measured {_near(file)}" for file in measured.files)
     chosen = f"{program} choose --statement {source}{given['project']}{given['offers']}{given['steps']}{with_files}"
-    _step(3, "Choose", chosen)
+    _step(3, "Choose: which offers carry the first product's load for least, and still meet its needs?", chosen)
     _print(choice_lines(loop.choice))
-    _step(4, "Stress", f"{program} stress {source}{given['offers']} --signals march-2026")
+    _step(
+        4,
+        "Stress: which change would turn the verdict?",
+        f"{program} stress {source}{given['offers']} --signals march-2026",
+    )
     _print(stress_lines(loop.stress))
-    _step(5, "The path to viability", f"the command of step 3 prints it, --report {_near(report)} draws it")
+    _step(5, "The path to viability: what would make the product live, and at what price in quality?",
+          f"(the command of step 3 prints it; with --report {_near(report)} it draws it)")  # fmt: skip
     _print(path_lines(loop.choice["path"]))
-    typer.echo(f"\n{time.monotonic() - started:.1f} s. The report to forward: {_near(report)}")
+    typer.echo(f"\nDone in {time.monotonic() - started:.1f} s. The report to forward: {_near(report)}")
     typer.echo(f"Where a number comes from: {program} explain {source} {EXPLAINED}")
 
 

@@ -10,10 +10,16 @@ from typing import Any
 
 import typer
 
-from solvent.cli.demo_measure import Measured
+from solvent.cli.demo_measure import USD_PER_HOUR, Measured
 
 WIDTH = 100
 SHOWN_SCENARIOS = 3
+LEGEND = (
+    f"Dollars: this machine at an assumed ${USD_PER_HOUR} an hour, busy all the time. Tok/s: tokens of an answer once "
+    "it has begun; 128 or 4,000 tokens are read before. Divergence: how far predictions stray from the model as it ships "
+    "(0: not at all). Perplexity: how well a text is predicted (less is better). float and ternary: one small model, "
+    "trained twice on Shakespeare, with whole weights and with weights of −1, 0 and 1."
+)
 
 
 def print_audits(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
@@ -41,11 +47,14 @@ def measured_lines_of(measured: Measured, program: str) -> Iterator[str]:
     from solvent.report.measured_text import measured_lines
 
     if measured.short:
+        yield "Two of the rows below, as they may be typed:"
         yield from (f"{program} {typed}" for typed in measured.shown)
         yield ""
     document = side_by_side(measured.all)
     if measured.all:
         yield from measured_lines(document)
+        yield ""
+        yield from textwrap.wrap(LEGEND, WIDTH)
     if len(measured.long) == 2:
         yield ""
         yield from _long_lines(document, len(measured.short))
