@@ -30,7 +30,7 @@ from solvent.report.break_even_html import break_even_section
 from solvent.report.choose_html import choice_section
 from solvent.report.embedded import fit
 from solvent.report.gauge import gauge
-from solvent.report.html_parts import Page, badge, facts, figure_link, figure_value, table
+from solvent.report.html_parts import Page, badge, facts, figure_link, figure_value, table, unbroken
 from solvent.report.markup import Markup, h, join
 from solvent.report.measured_html import measured_section
 from solvent.report.numerals import human, interval, level
@@ -121,7 +121,7 @@ def _verdict(view: Page) -> Markup:
     return h(
         "section", {"class": f"verdict {state}"},
         h("h1", None, verdict["title"]),
-        h("p", {"class": "line"}, verdict["line"]),
+        h("p", {"class": "line"}, unbroken(verdict["line"])),
         _attached(view, "path", path_link),
         h("p", {"class": "missing"}, missing[:1].upper() + missing[1:] + ".") if missing and not said else None,
         gauge(view),

@@ -7,15 +7,17 @@ Enter at `Page`, `figure_value`, `facts`, `table`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from solvent.report.lineage import words
-from solvent.report.markup import Markup, h, join
+from solvent.report.markup import Child, Markup, h, join
 from solvent.report.numerals import decimal, human, unit_words
 
 ROWS_DRAWN = 25
+_AMOUNT = re.compile(r"([−+-]?\$[0-9][0-9,.]*[0-9]|[−+-]?\$[0-9])")
 _METHODS = ("measured", "priced", "predicted", "assumed", "claimed")
 # Opens sorted by this column, where it holds numbers: who loses most comes first.
 _FIRST_SORT = {"customers": "margin_usd"}
@@ -69,6 +71,14 @@ def figure_link(view: Page, name: str, label: bool = False, words: str | None = 
     exact = f"{value} {figure['unit']}" if value is not None else "unknown"
     kind = "num" if label else kind
     return h("a", {"class": kind, "href": f"#{view.anchor(name)}", "data-figure": name, "title": exact}, text)
+
+
+def unbroken(text: object) -> list[Child]:
+    """Text in which no amount of money is cut at the end of a line, as between a minus and its dollars."""
+    parts: list[Child] = []
+    for i, part in enumerate(_AMOUNT.split(str(text))):
+        parts.append(h("span", {"class": "whole"}, part) if i % 2 else part)
+    return parts
 
 
 def figure_value(view: Page, name: str) -> Markup:

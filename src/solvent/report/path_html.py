@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from solvent.report.html_parts import Page, badge, facts, figure_link
+from solvent.report.html_parts import Page, badge, facts, figure_link, unbroken
 from solvent.report.markup import Markup, h, join
 from solvent.report.numerals import decimal, human, interval, percent
 
@@ -37,7 +37,7 @@ def path_section(view: Page) -> Markup:
     return h(
         "section", {"id": "path", "class": f"path {_state(verdict['state'])}"},
         h("h2", None, f"The path to viability: {_lower(verdict['title'])}"),
-        h("p", {"class": "line"}, verdict["line"]),
+        h("p", {"class": "line"}, unbroken(verdict["line"])),
         _waterfall(view, path),
         facts(view, [name for name in path["headline"] if name not in _IN_THE_WATERFALL]),
         _turned_down(view, path),

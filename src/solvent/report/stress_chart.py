@@ -21,14 +21,15 @@ MAX_ROWS = 10
 _STEP = 2.4 * _ROW_HEIGHT
 
 
-def tornado(rows: Sequence[Row], base_usd: float | None, ways: Mapping[str, str]) -> Markup | None:
-    """rows: the document's `tornado`.   ways: how each assumption is moved, for its words. None: nothing to draw."""
+def tornado(rows: Sequence[Row], base_usd: float | None, ways: Mapping[str, str], per: str) -> Markup | None:
+    """rows: the document's `tornado`.   ways: how each assumption is moved, for its words.   per: "a month", or what
+    else the amounts are of. None: nothing to draw."""
     shown = [row for row in rows if row["margin_at_low_usd"] != row["margin_at_high_usd"]][:MAX_ROWS]
     if base_usd is None or len(shown) < 2:
         return None
     bars = [_bar(row, base_usd, ways.get(row["key"], "times")) for row in shown]
     said = "; ".join(f"{bar['name']}: {bar['ends']}" for bar in bars)
-    label = f"Margin a month over the interval of each assumption, today {usd(base_usd)}. {said}"
+    label = f"Margin {per} over the interval of each assumption, today {usd(base_usd)}. {said}"
     return _both(lambda width: _draw(bars, base_usd, width), label)
 
 

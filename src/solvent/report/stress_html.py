@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from solvent.report.html_parts import Page, badge, figure_link
+from solvent.report.html_parts import Page, badge, figure_link, unbroken
 from solvent.report.markup import Child, Markup, h, join
 from solvent.report.numerals import decimal, significant
 from solvent.report.stress_chart import tornado
@@ -20,6 +20,7 @@ from solvent.report.stress_text import (
     change_words,
     decides_words,
     electricity_words,
+    gap_words,
     held_words,
     plan_signal_words,
     policy_words,
@@ -47,10 +48,11 @@ def stress_section(view: Page) -> Markup:
     return h(
         "section", {"id": "stress"},
         h("h2", None, "Under stress"),
-        h("p", {"class": "lede"}, stress["line"], f" {stress['plan_line']}" if stress["plan_line"] else None),
+        h("p", {"class": "lede"}, unbroken(stress["line"]), " ", unbroken(stress["plan_line"] or "")),
         _tornado(stress),
         _scenarios(view, stress),
         _plans(view, stress),
+        _notice(stress),
         _together(view, stress),
         _turning(view, stress),
         _indices(stress),
@@ -61,10 +63,12 @@ def stress_section(view: Page) -> Markup:
 
 
 def _tornado(stress: Document) -> Markup | None:
-    chart = tornado(stress["tornado"], stress["base"]["margin_usd"], ways_of(stress))
+    chart = tornado(stress["tornado"], stress["base"]["margin_usd"], ways_of(stress), PER[stress["per"]])
     if chart is None:
         return None
-    caption = "Margin a month from one end of each assumption's interval to the other, all else as things are."
+    caption = (
+        f"Margin {PER[stress['per']]} from one end of each assumption's interval to the other, all else as things are."
+    )
     caption += " The upright line is the margin as things are, the dashed one zero."
     return h("figure", None, chart, h("figcaption", None, caption))
 
@@ -117,6 +121,13 @@ def _plans(view: Page, stress: Document) -> Markup | None:
         rows.append((title, *_plan_cells(view, plan), moving))
     heads = ("The cheapest plan", _amount("Margin", stress), "Verdict", _amount("Compute", stress), "Moving costs once")
     return join((h("h3", None, "A way out"), _table(heads, rows), _sources("What each plan runs on", said)))
+
+
+def _notice(stress: Document) -> Markup | None:
+    """Of each scenario with a notice: how long moving takes, and how long nothing is served."""
+    lines = [h("li", None, h("b", None, row["title"]), ": ", gap_words(row["gap"], row["notice_days"], True), ".")
+             for row in stress["scenarios"] if row["gap"] and row["stops_share"] != 0]  # fmt: skip
+    return h("ul", {"class": "plain"}, *lines) if lines else None
 
 
 def _plan_cells(view: Page, plan: Document) -> tuple[Child, ...]:
@@ -226,5 +237,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Child]]) -> Markup:
     body = [
         h("tr", None, *(h("td", {"class": "text" if i == 0 else None}, c) for i, c in enumerate(row))) for row in rows
     ]
-    drawn = h("table", None, h("thead", None, h("tr", None, *top)), h("tbody", None, *body))
+    drawn = h(
+        "table",
+        {"class": "fit" if len(heads) < 5 else None},
+        h("thead", None, h("tr", None, *top)),
+        h("tbody", None, *body),
+    )
     return h("div", {"class": "scroll"}, drawn)
