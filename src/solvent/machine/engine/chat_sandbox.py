@@ -9,10 +9,11 @@ Enter at `environment` and `Budget`. Source: Jinja's sandbox documentation; tran
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, wraps
 from types import FrameType
@@ -29,7 +30,7 @@ MAX_EVENTS = 5_000_000
 MAX_SECONDS = 5.0
 _FILTERS = (
     "abs capitalize count d default dictsort e escape first float int items join last length list lower map max min "
-    "reject rejectattr replace reverse round safe select selectattr sort string title trim unique upper"
+    "reject rejectattr replace reverse safe select selectattr sort string title trim unique upper"
 )
 _TEXT_METHODS = (
     "capitalize count endswith find index isalnum isalpha isdigit islower isspace istitle isupper join lower lstrip "
@@ -66,7 +67,13 @@ class Budget:
 
 def _bounded(value: Any) -> Any:
     """The value, if its text, and the texts and items in it, counted as often as they occur, stay within bounds."""
-    left_chars, left_items, todo = MAX_CHARS, MAX_ITEMS, [value]
+    _left(value, MAX_CHARS, MAX_ITEMS)
+    return value
+
+
+def _left(value: Any, left_chars: int, left_items: int) -> tuple[int, int]:
+    """How many characters and items may still come after a value.   Raises: Refusal (it has more)"""
+    todo = [value]
     while todo:
         one = todo.pop()
         left_items -= 1
@@ -82,7 +89,7 @@ def _bounded(value: Any) -> Any:
             todo += one if left_items >= 0 else []
         if left_chars < 0 or left_items < 0:
             raise Refusal(f"it makes a value of more than {MAX_CHARS} characters or {MAX_ITEMS} items")
-    return value
+    return left_chars, left_items
 
 
 def _join(parts: Any) -> str:
@@ -124,12 +131,20 @@ def _joined(values: Any, between: str = "", attribute: Any = None) -> str:
 
 
 def _listed(values: Any) -> list[Any]:
-    kept = []
+    """A list of what may be made one by one, each as large as a value can be: counted while it is made."""
+    kept, left_chars, left_items = [], MAX_CHARS, MAX_ITEMS
     for value in values:
+        left_chars, left_items = _left(value, left_chars, left_items)
         kept.append(value)
-        if len(kept) > MAX_ITEMS:
-            raise Refusal(f"it lists more than {MAX_ITEMS} items")
     return kept
+
+
+def _round(value: Any, precision: int = 0, method: str = "common") -> Any:
+    if not isinstance(precision, int) or abs(precision) > 64 or method not in ("common", "ceil", "floor"):
+        raise Refusal("it rounds to more than 64 digits, or in no known way")
+    if method == "common":
+        return round(value, precision)
+    return (math.ceil if method == "ceil" else math.floor)(value * 10**precision) / 10**precision
 
 
 def _json(value: Any, indent: int | None = None, **options: Any) -> str:
@@ -204,6 +219,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str) and attr not in _TEXT_METHODS.split():
             return False
+        # `(1).to_bytes(10 ** 10)` and the bytes that it makes; no template needs methods of these.
+        if isinstance(obj, int | float | complex | bytes | bytearray | range | type):
+            return False
         return bool(super().is_safe_attribute(obj, attr, value))
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -219,7 +237,7 @@ def environment() -> Any:
     sandbox = Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation], optimized=False, finalize=_bounded
     )
-    own = {"tojson": _json, "indent": _indent, "replace": _replace, "join": _joined, "list": _listed}
+    own = {"tojson": _json, "indent": _indent, "replace": _replace, "join": _joined, "list": _listed, "round": _round}
     kept = {name: _bounding(sandbox.filters[name]) for name in _FILTERS.split()}
     sandbox.filters = {**kept, **own, "_bounded": _bounded}
     own_names = {"raise_exception": _raise, "strftime_now": _now}
@@ -228,10 +246,13 @@ def environment() -> Any:
 
 
 def _bounding(function: Any) -> Any:
-    """A filter whose result is bounded; it keeps the marks by which Jinja passes it a context."""
+    """A filter whose result is bounded, and what it takes that is made one by one, which `sort` would keep whole.
+
+    It keeps the marks by which Jinja passes it a context."""
 
     @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(_listed(value) if isinstance(value, Iterator) else value for value in args)
         return _bounded(function(*args, **kwargs))
 
     return filtered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import tracemalloc
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -100,6 +101,15 @@ GROW = "{%% set ns = namespace(x=%s) %%}{%% for i in range(60) %%}%s{%% endfor %
         "{{ lipsum(n=100000000) }}",
         "{{ strftime_now('%1000000000d') }}",
         "{{ strftime_now('%d' * 1000) }}",
+        "{{ 1.5 | round(1000000000, 'ceil') }}",
+        "{{ 1 | round(-1000000000) }}",
+        "{{ (1).to_bytes(10000000000, 'big') | length }}",
+        "{{ (1).from_bytes }}{{ (1).from_bytes() }}",
+        "{{ dict.fromkeys(range(9)) }}",
+        # Small values, each made large only when all are kept.
+        "{{ (['a' * 99999] * 160) | map('replace', 'a', 'a' * 100) | list | length }}",
+        "{{ (['a' * 99999] * 160) | map('replace', 'a', 'a' * 100) | sort | length }}",
+        "{{ ([range(99999)] * 99999) | map('list') | list | length }}",
         # Doubling in a loop.
         GROW % ("'abcdefghij'", "{% set ns.x = ns.x ~ ns.x %}"),
         GROW % ("'abcdefghij'", "{% set ns.x = ns.x + ns.x %}"),
@@ -140,6 +150,26 @@ def test_a_hostile_template_is_refused_soon(source: str) -> None:
         rendered(source)
     assert time.perf_counter() - start_s < 2 * chat_sandbox.MAX_SECONDS
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+def test_what_is_refused_was_not_made_first() -> None:
+    """Refused before it takes the memory: 16 Mi characters are 16 MiB, and one value more comes on top."""
+    for end in ("list", "sort", "max", "join", "unique | list"):
+        tracemalloc.start()
+        with pytest.raises(EngineError, match="more than 16777216 characters"):
+            rendered("{{ (['a' * 9999] * 160) | map('replace', 'a', 'a' * 100) | " + end + " }}")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 40 << 20, (end, peak)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("1.25 | round(1)", "1.2"), ("1.21 | round(1, 'ceil')", "1.3"), ("7.9 | round(0, 'floor')", "7.0"),
+     ("2.5 | round", "2.0"), ("17 | round(-1)", "20")],
+)  # fmt: skip
+def test_rounding(source: str, expected: str) -> None:
+    assert rendered("{{ " + source + " }}") == expected
 
 
 def test_attributes_of_python_are_out_of_reach() -> None:
