@@ -7,6 +7,7 @@ Enter at `compare`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from solvent.measure.machine import require_same_machine, same_machine
@@ -25,8 +26,10 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], *, across_machines: 
         before = old["figures"].get(name)
         if before is None or before.get("unit") != figure.get("unit"):
             continue
-        was, now = _number(before["value"]), _number(figure["value"])
+        was, now = _number(before.get("value")), _number(figure.get("value"))
         ratio = now / was if was and now is not None else None
+        if ratio is not None and not isfinite(ratio):
+            ratio = None
         rows.append({
             "id": name, "label": figure.get("label", name), "unit": figure.get("unit", ""), "old": was, "new": now,
             "ratio": ratio, "apart": _apart(before, figure),

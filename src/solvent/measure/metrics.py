@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 from solvent.errors import MeasureError
@@ -62,6 +63,35 @@ def of_answer(sample: Sample) -> Metrics | None:
         n_tok,
         sample["n_outputs"],
     )
+
+
+def sample_fault(sample: Sample) -> str:
+    """What is wrong with a sample that was read from a file, or ""."""
+    times, tok = sample.get("chunk_s"), sample.get("chunk_tok")
+    if not isinstance(times, list) or not all(_is_number(one) for one in times):
+        return "chunk_s isn't times"
+    if not isinstance(tok, list) or len(tok) != len(times) or not all(one is None or _is_count(one) for one in tok):
+        return "chunk_tok isn't a count for each piece"
+    if not _is_number(sample.get("sent_s")):
+        return "sent_s isn't a time"
+    for name in ("done_s", "n_outputs"):
+        if sample.get(name, "") is not None and not _is_number(sample.get(name)):
+            return f"{name} isn't a number"
+    for name in ("prompt_tok", "output_tok"):
+        if sample.get(name, "") is not None and not _is_count(sample.get(name)):
+            return f"{name} isn't a count"
+    error, notes = sample.get("error", 0), sample.get("notes")
+    if not (error is None or isinstance(error, str)) or not isinstance(notes, list):
+        return "error and notes aren't texts"
+    return "" if all(isinstance(note, str) for note in notes) else "a note isn't a text"
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and isfinite(found)
+
+
+def _is_count(found: Any) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 53
 
 
 def fault_of(sample: Sample) -> str | None:

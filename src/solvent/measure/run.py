@@ -17,7 +17,7 @@ from typing import Any
 from solvent.errors import MeasureError
 from solvent.measure.energy.window import EnergyWindow, energy_figure
 from solvent.measure.load import Load, Watch, run_load
-from solvent.measure.metrics import Metrics, of_answer
+from solvent.measure.metrics import Metrics, of_answer, sample_fault
 from solvent.measure.sample_log import SampleLog
 from solvent.measure.session_end import SessionEnd
 from solvent.measure.stop import StopRule
@@ -110,6 +110,11 @@ def _point(setup: Setup, load: Load, prefix: str, log: SampleLog | None, tell: T
     rule = setup.stop_rule(load.concurrency)
     kept = [one for one in (log.kept if log else []) if one["request_id"].startswith(prefix + "r")]
     point = Point(load.concurrency, kept, log.session if log else 0, rule)
+    for sample in kept:
+        if fault := sample_fault(sample):
+            fix = "delete the file to begin again"
+            where = f"{log.path if log else ''}: {sample['request_id'][:40]}"
+            raise MeasureError(where, fault, "a sample as this version writes it", fix)
     point.ends = {session: end for (name, session), end in log.ended.items() if name == prefix} if log else {}
     for sample in kept:
         _watch_metric(point, sample)

@@ -8,6 +8,7 @@ Enter at `SampleLog.open`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -53,6 +54,8 @@ class SampleLog:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise MeasureError(str(path), "another run writes it", "one run at a time", "wait for it") from None
+            if not _still_there(handle, path):
+                raise MeasureError(str(path), "another run has just ended and removed it", "one run at a time", "again")
             kept, ended = _read(handle, path, plan)
         except BaseException:
             os.close(handle)
@@ -80,8 +83,14 @@ class SampleLog:
             raise MeasureError(str(self.path), "no room for a sample", "a disk with room")
 
     def remove(self) -> None:
-        """The result is written: the log has done its work."""
-        self.path.unlink(missing_ok=True)
+        """The result is written: the log has done its work. One that another run has taken up meanwhile is its own."""
+        with contextlib.suppress(OSError):
+            handle = os.open(self.path, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
 
     def __enter__(self) -> SampleLog:
         return self
@@ -123,6 +132,14 @@ def _read(
         else:
             raise MeasureError(f"{path}:{number}", "a line without session and request_id", "a sample")
     return kept, ended
+
+
+def _still_there(handle: int, path: Path) -> bool:
+    """Whether the file that is open is the one that has the name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
 
 
 def _parts(handle: int, size: int) -> list[bytes]:

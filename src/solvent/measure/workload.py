@@ -84,8 +84,10 @@ def traced(
     """The requests of a trace: arrival times from its first, divided by rate_scale; closed leaves the times out.
 
     Raises: MeasureError (a scale that isn't above 0)"""
-    if not 0 < rate_scale <= 1e9:
-        raise MeasureError("--rate-scale", str(rate_scale), "a number above 0: 2 plays the trace at twice its rate")
+    if not 1e-6 <= rate_scale <= 1e9:
+        raise MeasureError(
+            "--rate-scale", str(rate_scale), "a number from 1e-6 to 1e9: 2 plays the trace at twice its rate"
+        )
     first_s = rows[0].at_s
     requests = []
     for i, row in enumerate(rows):

@@ -283,3 +283,8 @@ def test_a_millisecond_tells_a_step_from_a_drift(monkeypatch: pytest.MonkeyPatch
     wall = _Wall(lambda: 100.0)
     ahead_s += step_s
     assert (wall.arrival_s(stamp(100.0 + ahead_s - 0.005), 100.0) is not None) == kept
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example", "a..example", ".example"])
+def test_a_host_that_cannot_be_is_a_failed_connection(host: str) -> None:
+    assert (ask(f"http://{host}/v1").error or "").startswith("connect_failed")

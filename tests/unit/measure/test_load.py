@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import json
 import time
@@ -184,6 +185,59 @@ def test_a_broken_line_inside_is_named(tmp_path: Path) -> None:
         log.add({"request_id": "r0"}, 0.0)
     path.write_bytes(path.read_bytes() + b'{"session": 0}\n')
     with pytest.raises(MeasureError, match=r"x\.samples:3"):
+        SampleLog.open(path, PLAN)
+
+
+GOOD: dict[str, Any] = {"session": 0, **Answer("r000000", None, 0.0, [1.0], [2], 1.0, 4, 2, 1.0).document()}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("chunk_s", None), ("chunk_s", [float("nan")]), ("chunk_s", ["1"]), ("chunk_tok", [1, 2]),
+        ("chunk_tok", [True]),
+        ("sent_s", None), ("sent_s", float("inf")), ("done_s", "now"), ("n_outputs", [1]), ("output_tok", -1),
+        ("prompt_tok", 1.5), ("error", 5), ("notes", "none"), ("notes", [1]), ("output_tok", 10**400),
+    ],
+)  # fmt: skip
+def test_a_sample_that_is_none_is_named_and_not_summed_up(key: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    SampleLog.open(path, PLAN).__exit__(None, None, None)
+    start = path.read_bytes()
+    path.write_bytes(start + json.dumps({**GOOD, key: value}).encode() + b"\n")
+    with SampleLog.open(path, PLAN) as log, pytest.raises(MeasureError, match=f"x: r000000: .*{key}|a note|error and"):
+        measure_points(setup(Fake()), log, quiet)
+    path.write_bytes(start + json.dumps(GOOD).encode() + b"\n")
+    with SampleLog.open(path, PLAN) as log:
+        assert len(measure_points(setup(Fake()), log, quiet)[0].samples) == 12
+
+
+def test_a_run_removes_its_own_log_and_not_that_of_one_that_took_it_up(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with SampleLog.open(path, PLAN) as first:
+        pass
+    with SampleLog.open(path, PLAN):
+        first.remove()
+        assert path.exists()
+    first.remove()
+    assert not path.exists()
+
+
+def test_a_log_that_was_removed_while_it_was_opened_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    with SampleLog.open(path, PLAN) as first:
+        pass
+    lock = fcntl.flock
+
+    def after_the_other_ended(handle: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.remove()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_the_other_ended)
+    with pytest.raises(MeasureError, match="removed it"):
         SampleLog.open(path, PLAN)
 
 

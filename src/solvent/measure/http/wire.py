@@ -103,7 +103,11 @@ async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock) -
 async def _connect(place: Place, received: Received, bounds: Bounds, clock: Clock) -> _Link:
     loop = asyncio.get_running_loop()
     if not place.addresses:
-        place.addresses.extend(await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM))
+        try:
+            found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise OSError(f"{place.host[:60]!r} can't be a host's name") from None
+        place.addresses.extend(found)
     fault: OSError = OSError("no address")
     for family, kind, protocol, _, address in place.addresses:
         sock = socket.socket(family, kind, protocol)
