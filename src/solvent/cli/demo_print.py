@@ -17,8 +17,8 @@ SHOWN_SCENARIOS = 3
 LEGEND = (
     f"Dollars: this machine at an assumed ${USD_PER_HOUR} an hour, busy all the time. Tok/s: tokens of an answer once "
     "it has begun; 128 or 4,000 tokens are read before. Divergence: how far predictions stray from the model as it "
-    "ships (0: not at all). Perplexity: how well a text is predicted (less is better). float and ternary: one small model, "
-    "trained twice on Shakespeare, with whole weights and with weights of −1, 0 and 1."
+    "ships (0: not at all). Perplexity: how well a text is predicted (less is better). float and ternary: one small "
+    "model, trained twice on Shakespeare, with whole weights and with weights of −1, 0 and 1."
 )
 
 

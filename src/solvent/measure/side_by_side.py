@@ -56,6 +56,8 @@ def side_by_side(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         lengths = {key: work.get(key) for key in ("input_tok", "output_tok")}
         rows.append({**about, **load, **lengths, "date": _date(document), "figures": names})
     machine = documents[0].get("machine") or {} if documents else {}
+    if not isinstance(machine, dict):
+        raise MeasureError("measurement 1", "a machine that isn't one", "a whole result of `solvent measure -o FILE`")
     about = {key: machine.get(key) for key in ("cpu", "n_cores", "memory_gib", "gpus", "virtual")}
     return {"schema": SCHEMA, "machine": about, "rows": rows, "figures": figures}
 

@@ -104,7 +104,7 @@ def _mooncake(line: str, where: str) -> Row:
     if not isinstance(found, dict):
         raise MeasureError(where, repr(line[:60]), "a JSON object")
     at_ms = found.get("timestamp")
-    if isinstance(at_ms, bool) or not isinstance(at_ms, int | float) or not 0 <= at_ms / 1e3 <= MAX_S:
+    if isinstance(at_ms, bool) or not isinstance(at_ms, int | float) or not 0 <= at_ms <= 1e3 * MAX_S:
         raise MeasureError(f"{where}: timestamp", repr(at_ms)[:60], "milliseconds")
     return Row(at_ms / 1e3, _tok(found.get("input_length"), where), _tok(found.get("output_length"), where))
 

@@ -241,3 +241,11 @@ def test_results_of_two_machines_are_compared_only_when_asked() -> None:
     found = compare(before, after, across_machines=True)
     assert found["same_machine"] is False
     assert "ANOTHER MACHINE" in "\n".join(measurement_lines({**after, "comparison": found}))
+
+
+def test_a_ratio_that_no_number_holds_is_none() -> None:
+    before, after = document([sample(0)]), document([sample(0)])
+    before["figures"]["request_latency.mean"]["value"] = "1e-320"
+    del before["figures"]["failed_requests"]["value"]
+    rows = {row["id"]: row for row in compare(before, after)["rows"]}
+    assert rows["request_latency.mean"]["ratio"] is None and rows["failed_requests"]["old"] is None

@@ -80,6 +80,8 @@ def test_a_result_with_less_in_it_gives_what_it_has_and_a_broken_one_is_refused(
     for broken in ({"target": None}, {"figures": []}, {"figures": {"peak_memory_bytes": figure("lots", "B")}}):
         with pytest.raises(MeasureError, match="don't fit"):
             side_by_side([{**result(), **broken}])
+    with pytest.raises(MeasureError, match="a machine"):
+        side_by_side([{**result(), "machine": "mine"}])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_mooncake(tmp_path: Path) -> None:
         (MOONCAKE + '{"timestamp": -5, "input_length": 1, "output_length": 1}\n', "trace:3: timestamp"),
         (MOONCAKE + '{"timestamp": 5, "output_length": 1}\n', "trace:3"),
         (MOONCAKE + '{"timestamp": 1e999, "input_length": 1, "output_length": 1}\n', "trace:3"),
+        (MOONCAKE + f'{{"timestamp": {10**400}, "input_length": 1, "output_length": 1}}\n', "trace:3"),
     ],
 )
 def test_a_bad_row_is_named(text: str, said: str, tmp_path: Path) -> None:
