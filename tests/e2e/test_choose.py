@@ -130,3 +130,25 @@ def test_a_terminal_never_obeys_a_name(folder: Path, capsys: pytest.CaptureFixtu
 def test_no_offers_at_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys)
     assert code == 2 and "--offers FILE" in err
+
+
+def test_how_many_bad_ends_is_an_option_and_a_need(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speed = "output_tok_per_s = { value = 2000, low = 1500, high = 2500 }"
+    choices = "".join(
+        RENTED.replace('"m"', f'"{name}"').replace("output_tok_per_s = 2000", speed) + "n_machines_max = 20\n"
+        for name in "ab"
+    )
+    (folder / "offers.toml").write_text(DEMAND.replace("74416", "2e6") + choices, "utf-8")
+    costs = []
+    for words in ((), ("--robust", "0"), ("--robust", "1"), ("--robust", "all")):
+        code, out, _ = run(capsys, "--offers", "offers.toml", "--json", *words)
+        document = json.loads(out)
+        assert code == 0 and [one["n_bad_ends"] for one in document["robust"]["budgets"]] == [0, 1, None]
+        costs.append(float(document["figures"]["plan.usd_per_day"]["value"]))
+    assert costs[1] < costs[2] < costs[3] == costs[0]
+    (folder / "needs.toml").write_text("[needs]\nn_bad_ends = 1\n", "utf-8")
+    code, out, _ = run(capsys, "--offers", "offers.toml", "--needs", "needs.toml")
+    assert code == 0 and "holds with any 1 choice at the bad 90% ends" in out and "of the draws" in out
+    for word in ("-1", "some", "9" * 40, "١"):
+        code, out, err = run(capsys, "--offers", "offers.toml", "--robust", word)
+        assert (code, out) == (2, "") and err.count("\n") == 1, err

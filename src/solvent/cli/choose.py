@@ -28,7 +28,7 @@ def command(
     time_limit: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="Seconds for each plan.")] = 18.0,
     robust: Annotated[
         str | None,
-        typer.Option(metavar="N|all", help="How many offers may be at the bad ends of their intervals at once; all."),
+        typer.Option(metavar="N|all", help="How many choices may be at the bad ends of their intervals at once."),
     ] = None,
     steps: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of steps for the path to viability: [[steps]].")
@@ -111,5 +111,5 @@ def _n_bad_ends(text: str | None) -> int | None:
     if text is None or text == "all":
         return None if text is None else -1
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise ChoiceError("--robust", repr(text[:40]), "how many offers, or all")
+        raise ChoiceError("--robust", repr(text[:40]), "how many choices, or all")
     return int(text)

@@ -41,8 +41,8 @@ def print_choice(document: Document, console: Console) -> None:
     _say(console, Text(visible(f"Demand: {demand} ({document['demand']['source']})"), style="dim"))
     if document["demand"]["note"]:
         _say(console, Text(visible(document["demand"]["note"]), style="dim"))
-    if document["needs"]:
-        _say(console, Text(visible("Needs: " + _needs(document["needs"]))))
+    if needs := _needs(document["needs"]):
+        _say(console, Text(visible("Needs: " + needs)))
     if document["plan"]:
         _plan(document, console)
     _relax(document, console)
@@ -87,7 +87,8 @@ def _share(value: Any) -> str:
 
 
 def _needs(needs: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k} {', '.join(v) if isinstance(v, list | tuple) else format(v)}" for k, v in needs.items())
+    stated = {key: value for key, value in needs.items() if (key, value) != ("headroom", 0.0)}
+    return ", ".join(f"{k} {', '.join(v) if isinstance(v, list | tuple) else format(v)}" for k, v in stated.items())
 
 
 def _plan(document: Document, console: Console) -> None:
@@ -100,7 +101,7 @@ def _plan(document: Document, console: Console) -> None:
         hours = use["share_by_hour"]
         table.add_row(
             Text(visible(use["offer"])), Text(visible(use["model"])), count,
-            f"{min(hours):.0%}–{max(hours):.0%} of an hour", _usd(document, use["usd_per_day"]),
+            _shares(hours), _usd(document, use["usd_per_day"]),
             _share(use["idle_share"]),
         )  # fmt: skip
     console.print(table)
@@ -112,6 +113,8 @@ def _plan(document: Document, console: Console) -> None:
     _say(console, Text(visible("; ".join(facts))))
     if robust.get("price_usd_per_day"):
         _say(console, Text(visible(_robust_line(document))))
+    if len(robust["budgets"]) > 1:
+        _budgets(document, console)
 
 
 def _robust_line(document: Document) -> str:
@@ -119,15 +122,38 @@ def _robust_line(document: Document) -> str:
     robust = document["robust"]
     holds = _share(_value(document, robust["robust_holds"]))
     if not _value(document, robust["price_usd_per_day"]):
-        return f"It is the cheapest at the point values too; it serves every hour in {holds} of the draws."
+        return f"It is the cheapest at the point values too; it holds in {holds} of the draws."
     dearer = f"{_usd(document, robust['price_usd_per_day'])} USD/day more than the cheapest at the point values"
-    point = f"{_usd(document, robust['point_usd_per_day'])} USD/day, which serves every hour in "
+    point = f"{_usd(document, robust['point_usd_per_day'])} USD/day, which holds in "
     point += f"{_share(_value(document, robust['point_holds']))} of the draws; this one in {holds}"
-    return f"Holding at the bad 90% ends costs {dearer} ({point})."
+    ends = "the bad 90% ends" if "n_bad_ends" not in document["needs"] else "so many bad ends"
+    return f"Holding at {ends} costs {dearer} ({point})."
+
+
+def _budgets(document: Document, console: Console) -> None:
+    """What a plan costs and how often it fails, by how many choices may be at their bad ends at once."""
+    title = "By how many choices may be at their bad ends at once"
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    for name in ("Bad ends", "USD/day", "More than at 0", "Fails in"):
+        table.add_column(name, justify="right")
+    asked = document["needs"].get("n_bad_ends")
+    for one in document["robust"]["budgets"]:
+        name = "all" if one["n_bad_ends"] is None else str(one["n_bad_ends"])
+        usd, point = _value(document, one["usd_per_day"]), _value(document, document["robust"].get("point_usd_per_day"))
+        more = "–" if usd is None or not point else f"{usd / point - 1:.1%}"
+        fails = f"{float(_value(document, one['fails']) or 0):.1%} of the draws"
+        style = "bold" if one["n_bad_ends"] == asked else ""
+        table.add_row(name, _usd(document, one["usd_per_day"]), more, fails, style=style)
+    console.print(table)
 
 
 def _span(counts: Sequence[int]) -> str:
     return f"{max(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}–{max(counts):,}"
+
+
+def _shares(hours: Sequence[float]) -> str:
+    least, most = f"{min(hours):.0%}", f"{max(hours):.0%}"
+    return f"{most} of each hour" if least == most else f"{least}–{most} of an hour"
 
 
 def _relax(document: Document, console: Console) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from solvent.choose.mix.document import Chosen, choice_document
+from solvent.choose.mix.draws import share_that_holds
 from solvent.choose.mix.frontier import AXES, frontier
 from solvent.choose.mix.plan import Plan
 from solvent.choose.mix.rank import ranked
-from solvent.choose.mix.robust import robust_mix, share_that_holds
+from solvent.choose.mix.robust import robust_mix
 from solvent.choose.mix.solve import plan_or_none
 from solvent.choose.offers.demand import Demand, Hour
 from solvent.choose.offers.needs import Needs

@@ -67,11 +67,13 @@ class Columns:
     cap_w: float
 
 
-def columns_of(offers: Sequence[Offer], demand: Demand, headroom: float, cap_w: float | None) -> Columns:
+def columns_of(
+    offers: Sequence[Offer], demand: Demand, headroom: float, cap_w: float | None, *, merge: bool = True
+) -> Columns:
     """cover = (1 − headroom) · 3600 / (prompt_tok/input_tok_per_s + output_tok/output_tok_per_s).
 
     A machine reads the cached part of prompts again: a cache on one's own machine is not assumed. With a power cap
-    every machine must state its watts; `screen` has left out those that don't.
+    every machine must state its watts; `screen` has left out those that don't. merge: identical offers in one group.
     """
     busy = np.array([hour.input_tok + hour.cache_read_tok + hour.output_tok > 0 for hour in demand.hours])
     api_usd, api = _cheapest_api(offers, demand)
@@ -93,7 +95,7 @@ def columns_of(offers: Sequence[Offer], demand: Demand, headroom: float, cap_w: 
     watts = np.array([_watts(offers[i]) for i in numbers], float)
     by_day = np.array([offers[i].billed == "day" for i in numbers], bool)
     machines = Machines(usd, watts, n_max, cover, by_day, pool, n_max, tuple((i,) for i in numbers))
-    return Columns(_merged(machines), api_usd, api, busy, np.inf if cap_w is None else cap_w)
+    return Columns(_merged(machines) if merge else machines, api_usd, api, busy, np.inf if cap_w is None else cap_w)
 
 
 def _watts(offer: Offer) -> float:

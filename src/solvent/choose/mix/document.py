@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from solvent import __version__
+from solvent.choose.mix.draws import N_DRAWS
 from solvent.choose.mix.frontier import AXES, Axis, FrontierPoint
 from solvent.choose.mix.plan import Infeasible, Plan, Relaxation
 from solvent.choose.mix.rank import Ranked
 from solvent.choose.mix.relax import dollars
-from solvent.choose.mix.robust import N_DRAWS, Robust, usd_at, use_usd_at
+from solvent.choose.mix.robust import Budget, Robust, usd_at, use_usd_at
 from solvent.choose.offers.demand import Demand
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.record import Offer, Range
@@ -171,8 +172,18 @@ def _verdict(chosen: Chosen, plan: Plan | None) -> dict[str, Any]:
         price += f", {usd / plan.outputs:.6f} USD/{chosen.demand.output}"
     names = ", ".join(use.offer.id for use in plan.uses[:4]) + (" …" if len(plan.uses) > 4 else "")
     if plan is chosen.robust.bad:
-        return {"state": "plan", "passed": True, "line": f"{names}: {price}; holds at the bad 90% ends"}
-    return {"state": "fragile", "passed": False, "line": f"{names}: {price}; doesn't hold at the bad 90% ends"}
+        return {"state": "plan", "passed": True, "line": f"{names}: {price}; {_holds(chosen.needs.n_bad_ends)}"}
+    ends = "the bad 90% ends" if chosen.needs.n_bad_ends is None else f"{chosen.needs.n_bad_ends} bad 90% ends"
+    return {"state": "fragile", "passed": False, "line": f"{names}: {price}; doesn't hold at {ends}"}
+
+
+def _holds(n_bad: int | None) -> str:
+    """What a plan of a budget promises."""
+    if n_bad is None:
+        return "holds at the bad 90% ends"
+    if n_bad == 0:
+        return "holds at the point values; no bad end was asked about"
+    return f"holds with any {n_bad} choice{'s' if n_bad > 1 else ''} at the bad 90% ends"
 
 
 def _needs(needs: Needs) -> dict[str, Any]:
@@ -257,11 +268,23 @@ def _robust(figures: Figures, chosen: Chosen) -> dict[str, Any]:
         )
     for key, share in (("point_holds", robust.point_holds), ("robust_holds", robust.bad_holds)):
         if share is not None:
-            label = f"share of {N_DRAWS:,} draws of the speeds in which every hour is served"
+            label = f"share of {N_DRAWS:,} draws in which every hour is served and every need met"
             rows[key] = _derived(figures, f"robust.{key}", label, share, "share", inputs)
     if isinstance(robust.bad, Infeasible):
         rows["line"] = robust.bad.line
+    rows["budgets"] = [_budget(figures, one, inputs) for one in robust.budgets]
     return rows
+
+
+def _budget(figures: Figures, one: Budget, inputs: tuple[str, ...]) -> dict[str, Any]:
+    """A plan with so many offers at their bad ends: what it costs at point prices, and how often it doesn't hold."""
+    name = f"robust.budget.{'all' if one.n_bad is None else one.n_bad}"
+    ends = "all choices" if one.n_bad is None else f"any {one.n_bad} choices"
+    usd = _derived(figures, f"{name}.usd_per_day", f"a plan for {ends} at bad ends", one.usd_per_day, "usd/day", inputs)
+    label = f"share of {N_DRAWS:,} draws in which that plan fails"
+    fails = _derived(figures, f"{name}.fails", label, 1 - one.holds, "share", inputs)
+    bound = {"n_uncertain": one.n_uncertain, "hour_fails_at_most": one.beyond}
+    return {"n_bad_ends": one.n_bad, "usd_per_day": usd, "fails": fails} | bound
 
 
 def _relax(robust: Robust) -> dict[str, Any]:

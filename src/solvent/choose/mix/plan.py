@@ -88,17 +88,22 @@ def served_share(columns: Columns, counts: Counts) -> Floats:
     return result
 
 
-def plan_of(offers: Sequence[Offer], demand: Demand, columns: Columns, counts: Counts) -> Plan | None:
+def plan_of(
+    offers: Sequence[Offer], demand: Demand, columns: Columns, counts: Counts, rest: Floats | None = None
+) -> Plan | None:
     """The plan of some counts: machines first, for they are paid anyway, in equal load; the rest to the cheapest API.
 
     Cost is a compensated sum of counts × prices and API shares × prices. None where an hour isn't served.
+    rest: (24,) the API's part of each hour, where it isn't just what the machines leave.
     """
     capacity = served_share(columns, counts)
-    rest = np.where(columns.busy, np.maximum(0.0, 1.0 - capacity), 0.0)
-    rest[rest < SHORT] = 0.0
+    if rest is None:
+        rest = np.where(columns.busy, np.maximum(0.0, 1.0 - capacity), 0.0)
+        rest[rest < SHORT] = 0.0
     if (rest[~np.isfinite(columns.api_usd)] > 0).any():
         return None
-    uses = _machine_uses(offers, columns, counts, capacity) + _api_uses(offers, columns, rest)
+    load = np.where(columns.busy & (capacity > 0), np.minimum(1.0, (1.0 - rest) / np.maximum(capacity, 1e-300)), 0.0)
+    uses = _machine_uses(offers, columns, counts, load) + _api_uses(offers, columns, rest)
     outputs = demand.total().outputs
     usd = math.fsum(use.usd_per_day for use in uses)
     running = (counts.by_hour + counts.by_day[:, None]) * (columns.machines.cover > 0)
@@ -111,9 +116,8 @@ def plan_of(offers: Sequence[Offer], demand: Demand, columns: Columns, counts: C
     return Plan(usd, bound, per_output, outputs, float(watts.max(initial=0.0)), idle, tuple(uses))
 
 
-def _machine_uses(offers: Sequence[Offer], columns: Columns, counts: Counts, capacity: Floats) -> list[Use]:
+def _machine_uses(offers: Sequence[Offer], columns: Columns, counts: Counts, load: Floats) -> list[Use]:
     machines = columns.machines
-    load = np.where(columns.busy & (capacity > 0), np.minimum(1.0, 1.0 / np.maximum(capacity, 1e-300)), 0.0)
     uses = []
     for j in np.flatnonzero(counts.by_day + counts.by_hour.sum(axis=1)):
         open_hours = machines.cover[j] > 0

@@ -6,7 +6,7 @@ Enter at `run_choice`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 from solvent.choose.mix.document import Chosen, choice_document
 from solvent.choose.mix.frontier import AXES, frontier
 from solvent.choose.mix.rank import ranked
-from solvent.choose.mix.robust import robust_mix
+from solvent.choose.mix.robust import offers_asked, robust_mix
 from solvent.choose.mix.solve import GAP, TIME_LIMIT_S
 from solvent.choose.offers.demand import from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, Tables, read_offers
-from solvent.choose.offers.screen import at_bad_ends, screened
+from solvent.choose.offers.screen import screened
 from solvent.errors import ChoiceError
 from solvent.money.project import load
 from solvent.money.project_catalogue import catalogue_of
@@ -31,7 +31,8 @@ TABLES = ("choices", "needs", "demand")
 @dataclass(frozen=True, slots=True)
 class ChoiceOptions:
     """offers: a file of offers, None: the project's tables.   project: solvent.toml or None.   needs: a file whose
-    `[needs]` stand in place of the others'.   statement: of an audit, with its name.   gap, time_limit_s: of a plan."""
+    `[needs]` stand in place of the others'.   n_bad_ends: of the needs, in place of what they say; -1: all offers.
+    statement: of an audit, with its name.   gap, time_limit_s: of a plan."""
 
     offers: Path | None = None
     project: Path | None = None
@@ -41,11 +42,14 @@ class ChoiceOptions:
     as_of: date | None = None
     gap: float = GAP
     time_limit_s: float = TIME_LIMIT_S
+    n_bad_ends: int | None = None
 
 
 def run_choice(options: ChoiceOptions, tell: Callable[[str, float | None], None]) -> dict[str, Any]:
     """The document of a choice. Raises: ChoiceError (no offers, no demand, a typo), ProjectError, PriceError."""
     tables, needs = _tables(options)
+    if options.n_bad_ends is not None:
+        needs = replace(needs, n_bad_ends=None if options.n_bad_ends < 0 else options.n_bad_ends)
     loaded = load(options.project)
     stated = from_statement(options.statement, options.statement_name) if options.statement else None
     demand = tables.demand(stated)
@@ -58,7 +62,7 @@ def run_choice(options: ChoiceOptions, tell: Callable[[str, float | None], None]
         raise ChoiceError(str(tables.path), "no offers", "[[choices]] tables", "see docs/reference/choice.md")
     tell("choosing", 0.2)
     robust = robust_mix(offers, demand, needs, gap=options.gap, time_limit_s=options.time_limit_s)
-    worst = [at_bad_ends(offer) for offer in offers]
+    worst = offers_asked(offers, needs.n_bad_ends)
     frontiers = {}
     for k, axis in enumerate(AXES):
         tell(f"frontier: {axis}", 0.4 + 0.15 * k)

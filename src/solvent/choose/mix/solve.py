@@ -1,7 +1,8 @@
 """The cheapest mix of offers over a day that meets the needs, or the needs that would have to give way.
 
 Screens the offers, prunes what can't matter, solves the mixed-integer program, and prices the counts again exactly.
-Reads the point values of the offers; for the bad ends hand in offers `at_bad_ends` (`robust` does both).
+Reads the point values of the offers, and with `needs.n_bad_ends` so many of the bad ends at once (`budgeted`); for
+all bad ends hand in offers `at_bad_ends` (`robust` does so).
 Enter at `cheapest_mix`; formulas in docs/reference/choice.md.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from solvent.choose.mix.budgeted import protected_plan
 from solvent.choose.mix.columns import columns_of
 from solvent.choose.mix.plan import Infeasible, Plan, plan_of
 from solvent.choose.mix.prune import pruned
@@ -47,9 +49,18 @@ def plan_or_none(
     if total.input_tok + total.cache_read_tok + total.output_tok <= 0:
         raise ChoiceError("demand", "no tokens in any hour", "a day that asks for something", "add [demand] or --log")
     usable, out = screened(offers, needs)
-    columns = pruned(columns_of(usable, demand, needs.headroom, needs.power_cap_w))
-    counts = minimise(columns, gap, time_limit_s)
-    plan = None if counts is None else plan_of(usable, demand, columns, counts)
+    if needs.n_bad_ends:
+        plan = protected_plan(usable, demand, needs, gap, time_limit_s)
+    else:
+        plan = _nominal_plan(usable, demand, needs, gap, time_limit_s)
     if plan is None or (needs.budget_usd_per_day is not None and plan.usd_per_day > needs.budget_usd_per_day):
         return None
     return replace(plan, excluded=tuple((offer, tuple(reasons)) for offer, reasons in out))
+
+
+def _nominal_plan(
+    usable: Sequence[Offer], demand: Demand, needs: Needs, gap: float, time_limit_s: float
+) -> Plan | None:
+    columns = pruned(columns_of(usable, demand, needs.headroom, needs.power_cap_w))
+    counts = minimise(columns, gap, time_limit_s)
+    return None if counts is None else plan_of(usable, demand, columns, counts)

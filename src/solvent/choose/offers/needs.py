@@ -16,6 +16,7 @@ class Needs:
     regions: where an offer may run; empty: anywhere.   barred_vendors: who may not serve.
     budget_usd_per_day: of the whole plan.   power_cap_w: of all machines of the plan that run at once; an API
     draws nothing from the cap.   headroom: share of each machine's capacity left free for bursts inside an hour.
+    n_bad_ends: how many choices may be at the bad ends of their intervals at once; None: all of them.
     """
 
     ttft_s: float | None = None
@@ -28,3 +29,4 @@ class Needs:
     budget_usd_per_day: float | None = None
     power_cap_w: float | None = None
     headroom: float = 0.0
+    n_bad_ends: int | None = None

@@ -52,12 +52,12 @@ class Tables:
     def offers(self, market: Market) -> list[Offer]:
         """Every choice with its variants. Raises: ChoiceError naming the choice and what is wrong."""
         offers: dict[str, Offer] = {}
-        for choice in expanded(self.file.choices, str(self.path)):
+        for choice, family in expanded(self.file.choices, str(self.path)):
             where = f"{self.path}: choices.{choice.id}"
             if choice.id in offers:
                 raise ChoiceError(where, "an id that stands twice", "ids of their own", "rename one")
             for offer in _priced(choice, market, where, self.path.parent):
-                offers[offer.id] = offer
+                offers[offer.id] = replace(offer, family=family)
         if len(offers) > MAX_OFFERS:
             raise ChoiceError(str(self.path), f"{len(offers):,} offers", f"at most {MAX_OFFERS:,}")
         return list(offers.values())
@@ -80,11 +80,12 @@ def read_offers(path: Path, raw: Mapping[str, Any] | None = None) -> Tables:
         raise ChoiceError(str(path), faults_of(error)) from None
 
 
-def expanded(choices: Iterable[Choice], where: str) -> Iterable[Choice]:
-    """Each choice, or one for each of its variants: the variant's keys in place of the choice's, ids joined by /."""
+def expanded(choices: Iterable[Choice], where: str) -> Iterable[tuple[Choice, str]]:
+    """(each choice, or one for each of its variants: the variant's keys in place of the choice's, ids joined by /;
+    the id of the choice)."""
     for choice in choices:
         if not choice.variants:
-            yield choice
+            yield choice, choice.id
             continue
         base = choice.model_dump(by_alias=True, exclude_unset=True, exclude={"variants"})
         if "pool" not in base and choice.n_machines_max is not None:
@@ -93,7 +94,7 @@ def expanded(choices: Iterable[Choice], where: str) -> Iterable[Choice]:
             suffix = variant.get("id", "-".join(str(v) for v in variant.values() if isinstance(v, str | int)) or number)
             place = f"{where}: choices.{choice.id}.variants.{number}"
             try:
-                yield Choice.model_validate({**base, **variant, "id": f"{choice.id}/{suffix}"})
+                yield Choice.model_validate({**base, **variant, "id": f"{choice.id}/{suffix}"}), choice.id
             except ValidationError as error:
                 raise ChoiceError(place, faults_of(error)) from None
 

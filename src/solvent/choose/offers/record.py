@@ -54,6 +54,8 @@ class Offer:
     memory_bytes: weights, cache and activations; memory_available_bytes: what the machine has for them.
     n_machines_max: None where as many can be had as are paid for.   pool: offers that name the same one are the
     same machines in another use (a format, a batch): together they have at most `n_machines_max`.
+    family: offers that name the same one (variants of one choice) were measured together: what one turns out to
+    be, all are; empty: the offer's own.
     """
 
     id: str
@@ -88,10 +90,15 @@ class Offer:
     hours: tuple[int, ...] | None = None
     hardware: str = ""
     pool: str = ""
+    family: str = ""
 
     @property
     def is_api(self) -> bool:
         return self.kind == "api"
+
+    def luck(self) -> str:
+        """Whose fortune it shares: its family's, else its own."""
+        return self.family or self.id
 
     def paid_hours(self) -> tuple[int, ...]:
         """The hours of the day in which a machine of this offer can serve."""

@@ -2,7 +2,7 @@
 
 Unknown never passes: an offer whose latency, quality, context, region or watts nobody states is left out by the
 need that asks for it. Needs of the whole plan (budget, power cap) are the program's (`mix`).
-Enter at `reasons_against`, `screened`.
+Enter at `reasons_against`, `screened`, `at_bad_ends`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ def at_bad_ends(offer: Offer) -> Offer:
         quality=_low(offer.quality),
         qualities={name: score for name, score in scores.items() if score is not None} or None,
     )
+
+
+def bad_alone(offer: Offer) -> Offer:
+    """The offer with latency and quality, which it must meet on its own, at their bad ends; the rest as it is."""
+    bad = at_bad_ends(offer)
+    return replace(offer, ttft_s=bad.ttft_s, itl_s=bad.itl_s, quality=bad.quality, qualities=bad.qualities)
 
 
 def _low(number: Range | None) -> Range | None:

@@ -171,6 +171,7 @@ class NeedsTable(Table):
     budget_usd_per_day: Amount | None = None
     power_cap_w: Amount | None = None
     headroom: float = Field(default=0.0, ge=0, lt=1)
+    n_bad_ends: int | None = Field(default=None, ge=0, le=MAX_CHOICES)
 
 
 class DemandTable(Table):
