@@ -20,6 +20,8 @@ from solvent.machine.engine.strings import U64, Strings
 
 MAX_KEYS = 65_536
 MAX_KEY_BYTES = 65_535  # the specification's bound
+# The longest text in use is a chat template of 20 kB.
+MAX_TEXT_BYTES = 1 << 24
 # The largest vocabulary in use has 280,000 tokens and as many merges.
 MAX_ARRAY = 1 << 24
 U32 = struct.Struct("<I")
@@ -65,6 +67,8 @@ class Cursor:
         if max_bytes is not None and length > max_bytes:
             raise self.fault(where, f"a name of {length} bytes", f"at most {max_bytes}")
         start = self.need(length, where)
+        if length > MAX_TEXT_BYTES:
+            raise self.fault(where, f"a text of {length} bytes", f"at most {MAX_TEXT_BYTES}")
         raw = bytes(self._view[start : self.at])
         try:
             return raw.decode("utf-8")

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from solvent.errors import ModelFileError
-from solvent.machine.engine.json_file import Fields, read_json
+from solvent.machine.engine.chat import MAX_SOURCE_CHARS
+from solvent.machine.engine.json_file import Fields, read_file, read_json
 from solvent.machine.engine.model_file import shown
 from solvent.machine.engine.strings import Strings
 from solvent.machine.engine.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, pretokenisers
 
 KEY = "tokenizer.ggml."
+MAX_VOCABULARY = 1 << 20
 # What `ByteLevel` with use_regex cuts by, and `Digits` (transformers' tokenizers library, pre_tokenizers).
 GPT2_SPLIT = r"(?:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 GPT2_SPELLINGS = (GPT2_SPLIT, GPT2_SPLIT.replace("(?:'s|'t|'re|'ve|'m|'ll|'d)", "'s|'t|'re|'ve|'m|'ll|'d"))
@@ -34,6 +36,8 @@ def tokeniser_metadata(directory: Path, config: Fields, n_vocab: int) -> dict[st
     metadata = _chat_template(directory)
     if not (directory / "tokenizer.json").exists():
         return metadata
+    if n_vocab > MAX_VOCABULARY:
+        raise ModelFileError(str(directory), f"an embedding of {n_vocab} rows", f"at most {MAX_VOCABULARY}")
     file = read_json(directory / "tokenizer.json")
     model = file.fields("model")
     vocabulary = model.fields("vocab") if isinstance(model.values.get("vocab"), dict) else Fields(model.where, {})
@@ -191,8 +195,8 @@ def _chat_template(directory: Path) -> dict[str, Any]:
     path = directory / "chat_template.jinja"
     if path.exists():
         try:
-            return {"tokenizer.chat_template": path.read_text("utf-8")}
-        except (OSError, UnicodeDecodeError) as error:
+            return {"tokenizer.chat_template": read_file(path, 4 * MAX_SOURCE_CHARS).decode("utf-8")}
+        except UnicodeDecodeError as error:
             raise ModelFileError(str(path), str(error), "a template in UTF-8") from error
     template = _optional(directory / "tokenizer_config.json").values.get("chat_template")
     if isinstance(template, list):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,27 @@ from typing import Any
 from solvent.errors import ModelFileError
 from solvent.machine.engine.model_file import shown
 
-# The largest tokenizer.json in use has 34 MB.
-MAX_BYTES = 256 << 20
+# The largest tokenizer.json in use has 34 MB. As objects, JSON takes up to twenty times its bytes.
+MAX_BYTES = 64 << 20
 
 
 def read_json(path: Path) -> Fields:
-    """The object in a file.   Raises: ModelFileError (missing, too large, no JSON, a key twice)."""
+    """The object in a file.   Raises: ModelFileError (as read_file; no JSON, a key twice)."""
+    return Fields(str(path), parse_object(read_file(path, MAX_BYTES), str(path)))
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """All of a file.   Raises: ModelFileError (missing, unreadable, too large, a pipe or a device)."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFileError(str(path), f"{path.stat().st_size} bytes", f"at most {MAX_BYTES}")
-        raw = path.read_bytes()
+        # Before it is opened: to open a pipe waits for somebody who writes into it. A device has no end.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(str(path), "no regular file", "a file that is read from beginning to end")
+        if status.st_size > max_bytes:
+            raise ModelFileError(str(path), f"{status.st_size} bytes", f"at most {max_bytes}")
+        return path.read_bytes()
     except OSError as error:
         raise ModelFileError(str(path), error.strerror or str(error), "a readable file") from error
-    return Fields(str(path), parse_object(raw, str(path)))
 
 
 def parse_object(raw: bytes, where: str) -> dict[str, Any]:
@@ -35,8 +44,8 @@ def parse_object(raw: bytes, where: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise ModelFileError(where, f"{shown(twice)!r} twice", "each key once")
         return found
 

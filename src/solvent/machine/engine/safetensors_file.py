@@ -24,8 +24,9 @@ from solvent.machine.engine.json_file import Fields, parse_object, read_json
 from solvent.machine.engine.model_file import Bytes, ModelFile, Tensor, map_file, shown
 from solvent.machine.engine.quants import F32, dequantise
 
-MAX_HEADER_BYTES = 100_000_000  # the format's own bound
 MAX_TENSORS = 65_536
+# 500 for each of so many tensors. The format's own bound is 100 MB, which as objects of Python take 2 GB.
+MAX_HEADER_BYTES = 1 << 25
 # safetensors' types → ours and bytes per element. U8 is only read as four ternary weights.
 FLOATS = {"F32": ("f32", 4), "F16": ("f16", 2), "BF16": ("bf16", 2)}
 SIZES = {name: size for name, (_, size) in FLOATS.items()} | {

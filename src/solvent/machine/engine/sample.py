@@ -50,7 +50,7 @@ class Sampling:
             "top_k": (self.top_k >= 0 and self.top_k == int(self.top_k), "a whole number, 0 (off) or more"),
             "top_p": (0 < self.top_p <= 1, "more than 0, at most 1 (off)"),
             "min_p": (0 <= self.min_p <= 1, "0 (off) to 1"),
-            "repeat_penalty": (self.repeat_penalty > 0, "more than 0; 1 is off"),
+            "repeat_penalty": (1e-3 <= self.repeat_penalty <= 1e3, "0.001 to 1000; 1 is off"),
             "seed": (self.seed is None or self.seed >= 0, "0 or more"),
         }
         for field in fields(self):
@@ -100,7 +100,8 @@ def sample(logits: Logits, sampling: Sampling, context: Iterable[int], draw: Dra
         raise EngineError("logits", str(values[best]), "numbers", "the model's weights are damaged or overflow")
     if sampling.temperature == 0:
         return best
-    scaled = (values - values[best]) / sampling.temperature
+    with np.errstate(over="ignore"):  # a temperature next to 0 leaves the likeliest alone
+        scaled = (values - values[best]) / sampling.temperature
     tokens = kept_tokens(scaled, sampling)
     weights = np.exp(scaled if tokens is None else scaled[tokens])
     sums = np.cumsum(weights)

@@ -99,7 +99,8 @@ class Tokeniser:
         return self._vocabulary.token_bytes(token)
 
     def _is_special(self, token: int) -> bool:
-        return self._vocabulary.types[token] in SPECIAL
+        """A row of the embedding that no token stands for is none."""
+        return token < self.n_vocab and self._vocabulary.types[token] in SPECIAL
 
     def is_control(self, token: int) -> bool:
         """Whether the token marks something and is no text (`<|im_start|>`)."""

@@ -243,6 +243,13 @@ def test_q2_0_too_small_to_tell_is_asked_about(write: Write) -> None:
         open_model(write([], [row("w", (128,), 42, 0), row("x", (8,), 0, 64)], bytes(96)))
 
 
+def test_a_text_longer_than_any_is_not_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_values, "MAX_TEXT_BYTES", 5)
+    assert open_model(write([key("a", 8, struct.pack("<Q", 5) + b"12345")], [])).metadata["a"] == "12345"
+    with pytest.raises(ModelFileError, match="metadata a: a text of 6 bytes; expected at most 5"):
+        open_model(write([key("a", 8, struct.pack("<Q", 6) + b"123456")], []))
+
+
 def test_strings_of_all_arrays_together_are_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gguf_values, "MAX_ARRAY", 5)
     arrays = [key(name, 9, struct.pack("<IQ", 8, 3) + 3 * text("x")) for name in "ab"]

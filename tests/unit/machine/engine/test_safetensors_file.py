@@ -6,7 +6,10 @@ meanings of a scale are written out here from transformers' definitions."""
 from __future__ import annotations
 
 import json
+import os
 import struct
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from solvent.errors import ModelFileError
-from solvent.machine.engine import json_file, safetensors_file
+from solvent.machine.engine import hf_tokeniser, json_file, safetensors_file
 from solvent.machine.engine.model_file import open_model
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.tokeniser import Tokeniser
@@ -385,3 +388,55 @@ def test_an_unknown_way_of_cutting_words_is_named_when_the_tokeniser_is_made(tmp
     model = open_model(with_tokeniser(tmp_path, {**BPE, "pre_tokenizer": odd}))
     with pytest.raises(ModelFileError, match=r"tokenizer.ggml.pre: .*xyz"):
         Tokeniser.from_metadata(model.metadata)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among files here")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_file_of_a_model(tmp_path: Path, name: str, kind: str) -> None:
+    """Nobody waits for a writer, and nothing is read for ever."""
+    folder = with_tokeniser(tmp_path, BPE)
+    (folder / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(ModelFileError, match=f"{name}: no regular file"):
+        open_model(folder)
+
+
+def test_a_link_to_a_file_elsewhere_is_that_file(tmp_path: Path) -> None:
+    """As in Hugging Face's cache, whose snapshots are links."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for file in with_tokeniser(tmp_path / "blobs", BPE).iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(Path("..") / "blobs" / file.name)
+    assert len(open_model(tmp_path / "snapshot").tensors) == len(arrays())
+
+
+def test_a_template_longer_than_any_is_not_read(tmp_path: Path) -> None:
+    folder = with_tokeniser(tmp_path, BPE)
+    with (folder / "chat_template.jinja").open("wb") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(ModelFileError, match="8589934592 bytes; expected at most 1048576"):
+        open_model(folder)
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found_at_once() -> None:
+    text = ",".join(f'"{i}":0' for i in [*range(200_000), 150_000])
+    start_s = time.thread_time()
+    with pytest.raises(ModelFileError, match="'150000' twice"):
+        json_file.parse_object(f"{{{text}}}".encode(), "a.json")
+    # To count each key among all others would take minutes.
+    assert time.thread_time() - start_s < 5
+
+
+def test_an_embedding_of_more_rows_than_any_has_makes_no_vocabulary(tmp_path: Path) -> None:
+    """A file with a hole of gigabytes costs its writer nothing."""
+    folder = with_tokeniser(tmp_path, BPE)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="an embedding of 2000000000 rows; expected at most 1048576"):
+        hf_tokeniser.tokeniser_metadata(folder, json_file.Fields("config.json", {}), 2_000_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20

@@ -182,3 +182,14 @@ def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
     for sampling in (Sampling(), Sampling(1.0)):
         with pytest.raises(EngineError, match="logits"):
             sample(np.array([0, bad], np.float32), sampling, [], Draws(0))
+
+
+def test_a_temperature_next_to_nothing_takes_the_likeliest_without_a_warning() -> None:
+    logits = np.array([1, 3, 2], np.float32)
+    assert {sample(logits, Sampling(temperature=1e-320), [], Draws(i)) for i in range(20)} == {1}
+
+
+@pytest.mark.parametrize("penalty", [1e-320, 9e-4, 1001.0, float("inf"), float("nan")])
+def test_a_penalty_that_would_overflow_logits_is_refused(penalty: float) -> None:
+    with pytest.raises(EngineError, match=r"repeat_penalty: .*; expected 0\.001 to 1000; 1 is off"):
+        Sampling(repeat_penalty=penalty)

@@ -415,3 +415,11 @@ def test_a_stream_of_any_tokens_is_their_text(ids: Sequence[int]) -> None:
         else:
             runs[-1].append(token)
     assert shown == "".join(made.decode(run) for run in runs)
+
+
+def test_a_row_of_the_embedding_without_a_token_opens_a_stream() -> None:
+    """Tables of embeddings are filled up to a round number of rows, and a prompt of tokens may end in one of those."""
+    stream = small().stream(after=300)
+    assert stream.feed(97) == "a"
+    with pytest.raises(EngineError, match="token: 300; expected 0 to 263"):
+        stream.feed(300)
