@@ -201,3 +201,21 @@ def test_places_say_how_old_they_are(tmp_path: Path) -> None:
     ages = {place["id"]: (place["age"], place["age_days"]) for place in document["places"]}
     assert ages == {"a": ("stale", 181), "m": ("undated", None)}
     assert age_line(document) == "Stale or undated on 2026-11-21: A (2026-05-24); M (undated)."
+
+
+@pytest.mark.parametrize(
+    ("key", "planted"),
+    [
+        ("busy_w = 100", "busy_w = [100, 90, true]"), ("busy_w = 100", 'busy_w = [100, "90", 110]'),
+        ("busy_w = 100", "busy_w = [100, 110, 120]"), ("busy_w = 100", "busy_w = [100, 90]"),
+        ("busy_w = 100", "busy_w = nan"), ("busy_w = 100", "busy_w = [nan, nan, nan]"),
+        ("busy_w = 100", "busy_w = inf"),
+        ("busy_w = 100", "busy_w = true"),
+    ],
+)  # fmt: skip
+def test_a_number_of_another_kind_is_refused(key: str, planted: str, tmp_path: Path) -> None:
+    path = tmp_path / "places.toml"
+    text = PRICES.format(fall=0, method="measured", hosting=0, lost=0.1)
+    path.write_text(text.replace(key, planted), "utf-8")
+    with pytest.raises(ChoiceError, match="busy_w"):
+        read_places(path)

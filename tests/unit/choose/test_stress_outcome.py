@@ -13,6 +13,7 @@ from stress_statements import statement
 
 from solvent.choose.economics import from_statement as economics_of
 from solvent.choose.economics import margin_usd, verdict
+from solvent.choose.path.run import path_document
 from solvent.choose.stress.outcome import Model, Outcome
 from solvent.choose.stress.product import from_statement, grouped
 from solvent.choose.stress.scenario_file import Power
@@ -237,3 +238,18 @@ def test_a_machine_of_ones_own_loses_what_it_sells_for_and_pays_for_its_own_elec
 def test_a_share_that_is_none_is_refused(share: Any) -> None:
     with pytest.raises(ReportError, match="audit"):
         from_statement(owned(electricity=share))
+
+
+@pytest.mark.parametrize("usd", ["1/0", "x", "-1", "nan", "1/2/3", None, [1], "9" * 2000, "<b>"])
+@pytest.mark.parametrize("compute", [from_statement, path_document])
+def test_a_basis_that_is_none_is_named(usd: Any, compute: Any) -> None:
+    document = statement()
+    document["verdict"]["policy"]["text"] = "p"
+    document["basis"]["models"]["m"]["usd"]["input_tok"] = usd
+    if usd is None:
+        document["basis"]["models"] = {"m": "none"}
+    with pytest.raises(ReportError, match="report: ") as raised:
+        compute(document)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+    document["basis"]["models"] = {"m": {"usd": {"input_tok": "1/3", "output_tok": "100"}}}
+    compute(document)

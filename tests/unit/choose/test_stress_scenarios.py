@@ -205,3 +205,10 @@ def test_every_assumption_and_key_is_documented(repo: Path) -> None:
     keys = {name for kind in (ScenarioFile, Scenario) for name in kind.model_fields} - {"schema_"}
     missing = [name for name in (*ASSUMPTIONS, *keys) if not re.search(rf"`{name}`", page)]
     assert not missing and math.isfinite(len(page))
+
+
+@pytest.mark.parametrize("planted", ["times = true", 'times = "2"', "times = 2\nlow = true\nhigh = 3"])
+def test_a_truth_or_a_text_is_no_number(planted: str, tmp_path: Path) -> None:
+    with pytest.raises(ChoiceError, match=r"times|low"):
+        load(HEAD + ENTRY + CHANGE.replace("times = 2", planted), tmp_path)
+    assert load(HEAD + ENTRY + CHANGE, tmp_path).scenarios[0].changes[0].value == 2

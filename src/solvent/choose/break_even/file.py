@@ -12,7 +12,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from solvent.choose.offers.record import Range
 from solvent.errors import ChoiceError
@@ -24,17 +24,19 @@ MAX_BYTES = 1 << 20
 
 
 def _triple(value: Any) -> Any:
-    triple = list(value) if isinstance(value, list | tuple) else [value, value, value]
-    if len(triple) == 3 and all(not isinstance(x, str | bool | dict | list) for x in triple):
-        value, low, high = triple
-        if not low <= value <= high:
-            raise ValueError("expected [value, low, high] with low ≤ value ≤ high")
-    return tuple(triple)
+    return tuple(value) if isinstance(value, list | tuple) else (value, value, value)
+
+
+def _ordered(triple: tuple[float, float, float]) -> tuple[float, float, float]:
+    value, low, high = triple
+    if not low <= value <= high:
+        raise ValueError("expected [value, low, high] with low ≤ value ≤ high")
+    return triple
 
 
 def _bounded(**limits: float) -> Any:
-    part = Annotated[float, Field(**limits)]
-    return Annotated[tuple[part, part, part], BeforeValidator(_triple)]
+    part = Annotated[float, Field(strict=True, **limits)]
+    return Annotated[tuple[part, part, part], BeforeValidator(_triple), AfterValidator(_ordered)]
 
 
 Positive = _bounded(gt=0, le=1e9)
@@ -94,12 +96,12 @@ class MachineTable(Sourced):
     usd_per_kwh: Least  # type: ignore[valid-type]
 
 
-Cents = Annotated[float, Field(ge=0, le=100)]
+Cents = Annotated[float, Field(strict=True, ge=0, le=100)]
 
 
 class SellerTable(Table):
     machine: Name
-    usd_per_kwh: Annotated[tuple[Cents, Cents, Cents], BeforeValidator(_triple)]
+    usd_per_kwh: Annotated[tuple[Cents, Cents, Cents], BeforeValidator(_triple), AfterValidator(_ordered)]
     price: Name
     fee_share: Share = (0.0, 0.0, 0.0)  # type: ignore[valid-type]
     source: Text

@@ -168,7 +168,8 @@ def break_even_volume(api: Api, machine: Machine, growth: Amount, months: int) -
         fixed = cumulative_owned(machine, 1.0, 0.0, growth, months)
         marginal = machine.power_usd_per_mtok() * geometric(growth, months)
     gain = np.asarray(per_mtok - marginal, np.float64)
-    with np.errstate(divide="ignore"):
+    # A gain next to nothing needs a volume beyond any number: never.
+    with np.errstate(divide="ignore", over="ignore"):
         return np.where(gain > 0, fixed / np.where(gain > 0, gain, 1.0), np.inf)
 
 

@@ -257,7 +257,9 @@ class _Maker:
         ratio = end.ratio()
         names.append(self._add("path_cost_per_value", "Compute per dollar of customer value", _decimal(ratio[0]), ratio,
                                "compute ÷ customer value, with every step", ("usd/usd", "", inputs, None)))  # fmt: skip
-        per_output = end.compute_usd / end.outputs
+        # A draw of few customers may hold none with an output: its cost is unknown, and so is the interval.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_output = end.compute_usd / end.outputs
         names.append(self._add("path_cost_per_output_usd", "Cost per output", _decimal(per_output[0]), per_output,
                                "compute ÷ outputs, with every step",
                                ("usd/output", "", (*inputs, "n_outputs"), None)))  # fmt: skip

@@ -43,9 +43,9 @@ def _ordered(triple: tuple[float, float, float]) -> tuple[float, float, float]:
     return triple
 
 
-Positive = Annotated[float, Field(gt=0, le=1e4)]
-Part = Annotated[float, Field(ge=0, le=1)]
-Least = Annotated[float, Field(ge=0, le=1e3)]
+Positive = Annotated[float, Field(strict=True, gt=0, le=1e4)]
+Part = Annotated[float, Field(strict=True, ge=0, le=1)]
+Least = Annotated[float, Field(strict=True, ge=0, le=1e3)]
 Factors = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_triple)]
 Shares = Annotated[tuple[Part, Part, Part], BeforeValidator(_triple)]
 Nats = Annotated[tuple[Least, Least, Least], BeforeValidator(_triple)]

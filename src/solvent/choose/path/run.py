@@ -14,6 +14,7 @@ from solvent.choose.path.model import build, cost_parts
 from solvent.choose.path.screen import screen
 from solvent.choose.path.search import search
 from solvent.choose.path.step import Step, Terms
+from solvent.choose.stress.statement_check import check_numbers
 from solvent.errors import ChoiceError
 
 
@@ -22,6 +23,7 @@ def path_to_viability(statement: Mapping[str, Any], steps: Sequence[Step], terms
 
     Raises: ChoiceError where the statement doesn't know compute, revenue, value, other cost or outputs.
     """
+    check_numbers(statement)
     economics = from_statement(statement)
     why = _unknown(economics)
     if why:
@@ -43,6 +45,7 @@ def path_document(
 
     as_of: the day on which ages are judged; None: today.
     """
+    check_numbers(statement)
     stated = stated or Stated(Terms(), ())
     economics = from_statement(statement)
     why = _unknown(economics)

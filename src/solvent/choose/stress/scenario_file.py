@@ -28,7 +28,7 @@ F = TypeVar("F", bound=BaseModel)
 Text = Annotated[str, StringConstraints(max_length=2_000)]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Factor = Annotated[float, Field(gt=0, le=1e6)]
+Factor = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 Day = Annotated[datetime.date, Field(strict=True)]
 
 
@@ -46,10 +46,10 @@ class Change(Section):
 
     assumption: Short
     times: Factor | None = None
-    plus: Annotated[float, Field(ge=-1, le=4)] | None = None
+    plus: Annotated[float, Field(strict=True, ge=-1, le=4)] | None = None
     to: Factor | None = None
-    low: Annotated[float, Field(ge=-1, le=1e6)] | None = None
-    high: Annotated[float, Field(ge=-1, le=1e6)] | None = None
+    low: Annotated[float, Field(strict=True, ge=-1, le=1e6)] | None = None
+    high: Annotated[float, Field(strict=True, ge=-1, le=1e6)] | None = None
     vendor: Short | None = None
     modality: Literal["text", "image", "speech", "video"] | None = None
     method: Method | None = None
@@ -98,11 +98,11 @@ class Change(Section):
 class Migration(Section):
     """What moving to another offer costs once: days of work; with `people` who do it, how long it takes."""
 
-    person_days: Annotated[float, Field(ge=0, le=1e6)]
-    low: Annotated[float, Field(ge=0, le=1e6)]
-    high: Annotated[float, Field(ge=0, le=1e6)]
-    usd_per_person_day: Annotated[float, Field(ge=0, le=1e6)]
-    people: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    person_days: Annotated[float, Field(strict=True, ge=0, le=1e6)]
+    low: Annotated[float, Field(strict=True, ge=0, le=1e6)]
+    high: Annotated[float, Field(strict=True, ge=0, le=1e6)]
+    usd_per_person_day: Annotated[float, Field(strict=True, ge=0, le=1e6)]
+    people: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     method: Method = "assumed"
     source: Short = "assumed"
     date: Day | None = None
@@ -117,7 +117,7 @@ class Migration(Section):
 class Believed(Section):
     """Who says how likely or how real it is: a confidence is an assumption too, with its method and source."""
 
-    confidence: Annotated[float, Field(ge=0, le=1)]
+    confidence: Annotated[float, Field(strict=True, ge=0, le=1)]
     confidence_method: Method = "assumed"
     confidence_source: Text = ""
     method: Method = "assumed"
@@ -144,9 +144,9 @@ class Scenario(Believed):
     changes: tuple[Change, ...] = Field(default=(), max_length=MAX_CHANGES)
     bars: tuple[Short, ...] = Field(default=(), max_length=20)
     loses_regions: tuple[Short, ...] = Field(default=(), max_length=20)
-    freezes_capacity: bool = False
-    power_cap_share: Annotated[float, Field(gt=0, le=1)] | None = None
-    notice_days: Annotated[int, Field(ge=0, le=3650)] | None = None
+    freezes_capacity: Annotated[bool, Field(strict=True)] = False
+    power_cap_share: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    notice_days: Annotated[int, Field(strict=True, ge=0, le=3650)] | None = None
     migration: Migration | None = None
 
     @model_validator(mode="after")
@@ -172,10 +172,10 @@ class Together(Section):
 class Power(Section):
     """What electricity is of a machine's cost: kWh that a dollar of machine time draws × USD per kWh."""
 
-    kwh_per_usd: Annotated[float, Field(ge=0, le=1000)]
-    low: Annotated[float, Field(ge=0, le=1000)]
-    high: Annotated[float, Field(ge=0, le=1000)]
-    usd_per_kwh: Annotated[float, Field(ge=0, le=1000)]
+    kwh_per_usd: Annotated[float, Field(strict=True, ge=0, le=1000)]
+    low: Annotated[float, Field(strict=True, ge=0, le=1000)]
+    high: Annotated[float, Field(strict=True, ge=0, le=1000)]
+    usd_per_kwh: Annotated[float, Field(strict=True, ge=0, le=1000)]
     source: Annotated[Text, Field(min_length=1)]
     method: Method = "assumed"
     date: Day | None = None

@@ -7,7 +7,9 @@ numbers mean is the audit's. Enter at `check_numbers`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from solvent.errors import ReportError
@@ -16,6 +18,8 @@ from solvent.figure import METHODS
 MAX_AMOUNT = 1e18
 # A tenth of a second: a month at the pace of less is no month.
 MIN_DAYS = 1e-6
+MAX_DIGITS = 1_000
+_FRACTION = re.compile(r"([0-9]+)/([0-9]+)")
 SCHEMA = "solvent.statement/1"
 _FIGURES = (
     "cost_usd", "revenue_usd", "refunds_usd", "fees_usd", "other_cost_usd", "customer_value_usd", "n_outputs",
@@ -56,8 +60,18 @@ def _numbers(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"tables.customers.rows.{i}.{key}", row.get(key)
     for i, row in enumerate(tables.get("prices", {}).get("rows", [])):
         yield f"tables.prices.rows.{i}.cost_usd", row.get("cost_usd")
+    for name, model in document.get("basis", {}).get("models", {}).items():
+        for bucket, usd in model.get("usd", {}).items():
+            yield f"basis.models.{str(name)[:60]}.usd.{str(bucket)[:60]}", _whole(usd)
     yield "span.days", document.get("span", {}).get("days")
     yield "verdict.policy.limit", document["verdict"]["policy"].get("limit")
+
+
+def _whole(text: Any) -> Any:
+    """The number of an exact fraction in text, such as 32771647/800000; else the text, for `_check` to name."""
+    if isinstance(text, str) and len(text) <= MAX_DIGITS and (match := _FRACTION.fullmatch(text)) and int(match[2]):
+        return float(Fraction(int(match[1]), int(match[2])))
+    return text
 
 
 def _check(where: str, value: Any) -> None:
@@ -65,7 +79,7 @@ def _check(where: str, value: Any) -> None:
         return
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not 0 <= number <= MAX_AMOUNT:
         raise _fault(where, value, f"a number from 0 to {MAX_AMOUNT:g}")
