@@ -4,8 +4,9 @@
         --contexts 2048,8192 --scored 8192 --haystacks 4 --set arc_easy.jsonl --items 200 --out cache-quality.json
 
 Every format reads the same windows, haystacks and questions as the f16 cache; differences are paired. The first two
-formats named are also compared with each other. Text and sets are the user's files. What has been computed is in
---out after every step, and a second run with the same arguments goes on from there.
+formats named are also compared with each other. --budget KL adds a format "auto", picked on --budget-text. Text and
+sets are the user's files. What has been computed is in --out after every step, and a second run with the same
+arguments goes on from there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from solvent.machine.engine.load import LanguageModel, load
+from solvent.machine.engine.pick_cache import pick_cache
+from solvent.machine.turboquant.cache_format import CacheFormat
 from solvent.measure.machine import fingerprint
 from solvent.measure.quality.divergence import Reader, Windows, kl_difference, text_divergence
 from solvent.measure.quality.few_shot import pack
@@ -30,6 +33,8 @@ from solvent.measure.quality.score_set import SetScore, score_set
 from solvent.measure.quality.scorer import Scorer
 
 REFERENCE = "f16"
+AUTO = "auto"
+PICKED: dict[str, CacheFormat] = {}
 
 
 class Steps:
@@ -82,7 +87,7 @@ def show(name: str, step: dict[str, Any]) -> None:
 
 
 def reader(loaded: LanguageModel, cache: str) -> Reader:
-    return Reader(loaded.model, lambda context: loaded.model.new_sequence(context, cache))
+    return Reader(loaded.model, lambda context: loaded.model.new_sequence(context, PICKED.get(cache, cache)))
 
 
 def encoder(loaded: LanguageModel) -> Callable[[str], list[int]]:
@@ -103,7 +108,7 @@ def divergences(loaded: LanguageModel, caches: list[str], tokens: list[int], win
 def scored(loaded: LanguageModel, caches: list[str], items: ItemSet, shots: str, context: int) -> dict[str, Any]:
     scores: dict[str, SetScore] = {}
     for name in (REFERENCE, *caches):
-        scorer = Scorer(loaded.model, loaded.model.new_sequence(context, name), encoder(loaded))
+        scorer = Scorer(loaded.model, loaded.model.new_sequence(context, PICKED.get(name, name)), encoder(loaded))
         scores[name] = score_set(scorer, items, name, shots, tell)
     pairs = {f"{name} − {REFERENCE}": asdict(compare(scores[name], scores[REFERENCE])) for name in caches}
     if len(caches) > 1:
@@ -133,6 +138,11 @@ def run(options: argparse.Namespace) -> None:
     }
     steps = Steps(options.out, about)
     tokens = encode(text)
+    if options.budget:
+        picked = pick_cache(loaded.model, encode(options.budget_text.read_text("utf-8")), options.budget)
+        PICKED[AUTO] = picked.format
+        options.cache.append(AUTO)
+        print(f"auto: {json.dumps(picked.document())}", flush=True)
     for context in contexts:
         windows = Windows(context, options.scored)
         if options.scored:
@@ -154,7 +164,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--text", type=Path, required=True, help="text for windows and haystacks")
-    parser.add_argument("--cache", action="append", required=True, help="a cache format; give it again for more")
+    parser.add_argument("--cache", action="append", default=[], help="a cache format; give it again for more")
+    parser.add_argument("--budget", type=float, help="also a format picked for this mean KL, nats a token")
+    parser.add_argument("--budget-text", type=Path, help="what it is picked on: not what is scored")
     parser.add_argument("--contexts", default="2048,8192", help="tokens of a window, a haystack, a packed question")
     parser.add_argument("--scored", type=int, default=8192, help="predictions scored at each context; 0 for none")
     parser.add_argument("--haystacks", type=int, default=4, help="of five needles each; 0 for none")
