@@ -41,6 +41,9 @@ def command(
     key_env: Annotated[str, Option(metavar="NAME", help="Of a URL: the variable with its key.")] = "OPENAI_API_KEY",
     tokeniser: Annotated[str | None, Option(metavar="FILE", help="Of a URL: check its counts by this model's.")] = None,
     timeout_s: Annotated[float, Option(metavar="S", help="Of a URL: give an answer up after S seconds.")] = 600.0,
+    keep_connections: Annotated[
+        bool, Option("--keep-connections", help="Of a URL: use connections again, as a service does.")
+    ] = False,
     server_pid: Annotated[int | None, Option(metavar="PID", help="Of a URL here: whose memory to read.")] = None,
     kv: Annotated[str | None, Option(metavar="NAME", help="Of a model: the cache's number format.")] = None,
     head: Annotated[str, Option(metavar="NAME", help="Of a model: its head's form, as for solvent run.")] = "screened",
@@ -87,7 +90,7 @@ def command(
     places = sweep or concurrency
     http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
     engine: dict[str, Any] = {"kv": kv, "threads": threads, "head": head}
-    wired = target_of(target, places, {**http, "timeout_s": timeout_s}, engine)
+    wired = target_of(target, places, {**http, "timeout_s": timeout_s, "keep": keep_connections}, engine)
     wanted = Quality(quality or [], against, items, sorted({*(few_shot or [])}), sorted({*(needle or [])}))
     try:
         planned = plan(wanted, wired.loaded, kv)

@@ -55,16 +55,17 @@ def _http(url: str, options: dict[str, Any]) -> Wired:
         raise MeasureError("--timeout-s", str(options["timeout_s"]), "seconds, above 0")
     asked = {"key": os.environ.get(options["key_env"]), **{key: options[key] for key in ("model", "api", "extra")}}
     bounds = Bounds(timeout_s=options["timeout_s"])
-    target = HttpTarget.of(url, asked, bounds, token_counter(options["tokeniser"]))
+    target = HttpTarget.of(url, asked, bounds, token_counter(options["tokeniser"]), options["keep"])
     here = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
     about = {"name": url, "kind": "http", "model": options["model"], "api": options["api"], "extra": options["extra"]}
-    return Wired(target, about, own_process=False, text=True, meter=here, notes=lambda: _stamps(target.stamps))
+    about |= {"connections": "kept"} if options["keep"] else {}
+    notes = lambda: (_stamps(target.stamps), target.connections)  # noqa: E731
+    return Wired(target, about, own_process=False, text=True, meter=here, notes=notes)
 
 
-def _stamps(whose: str) -> tuple[str, ...]:
+def _stamps(whose: str) -> str:
     said = {"kernel": "by the system", "reader": "when they were read", "mixed": "by the system where it could"}
-    connections = "each request had a connection of its own, made before it was sent: no handshake is in its times"
-    return (f"arrivals were stamped {said[whose]}", connections)
+    return f"arrivals were stamped {said[whose]}"
 
 
 def _command(path: Path) -> Wired:

@@ -17,7 +17,7 @@ MAX_LINE_BYTES = 8 << 10
 _MAX_CHUNK_DIGITS = 8
 _TAIL_BYTES = 24
 _LENGTH = re.compile(r"[0-9]{1,15}")
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?")
+_STATUS = re.compile(rb"HTTP/(1\.[01]) ([1-5]\d\d)(?: [^\r\n]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ class Head:
     status: int
     headers: dict[str, str]
     body_start: int
+    version: str = "1.1"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the server keeps the connection after this response."""
+        return self.version == "1.1" and "close" not in self.headers.get("connection", "").lower()
 
     @property
     def chunked(self) -> bool:
@@ -41,10 +47,13 @@ class Head:
 
 @dataclass(slots=True)
 class Framing:
-    """Follows one response. head: once it is there.   garbage: what is wrong with it, or ""."""
+    """Follows one response. head: once it is there.   garbage: what is wrong with it, or "".
+
+    complete: its last byte came, and nothing behind it; after `data: [DONE]` that is still to be read."""
 
     head: Head | None = None
     garbage: str = ""
+    complete: bool = False
     _start: bytes = b""
     _n_skipped: int = 0
     _tail: bytes = b""
@@ -81,16 +90,18 @@ class Framing:
     def _body(self, data: bytes) -> bool:
         assert self.head is not None
         if self.head.status in (204, 304):
+            self.complete = not data
             return True
         self._n_body_bytes += len(data)
+        done = False
         if self._stream:
             seen = self._tail + data
             self._tail = seen[-_TAIL_BYTES:]
-            if b"[DONE]" in seen and _DONE.search(seen):
-                return True
+            done = b"[DONE]" in seen and _DONE.search(seen) is not None
         if self.head.chunked:
-            return self._chunks(data)
-        return self.head.length is not None and self._n_body_bytes >= self.head.length
+            return self._chunks(data) or done
+        self.complete = self.head.length == self._n_body_bytes
+        return done or (self.head.length is not None and self._n_body_bytes >= self.head.length)
 
     def _chunks(self, data: bytes) -> bool:
         """Counts the bytes of chunks, so that nothing inside one is taken for the last; True after the last's end."""
@@ -109,6 +120,7 @@ class Framing:
             line, self._line, at = self._line, b"", end
             if self._trailers:
                 if line == b"\r\n":
+                    self.complete = at == n_bytes
                     return True
                 continue
             size = chunk_size(line) if line.endswith(b"\r\n") else None
@@ -144,4 +156,4 @@ def parse_head(block: bytes, body_start: int) -> Head | None:
         if key == "content-length" and (not _LENGTH.fullmatch(text) or headers.get(key, text) != text):
             return None
         headers[key] = text
-    return Head(int(status[1]), headers, body_start)
+    return Head(int(status[2]), headers, body_start, status[1].decode())

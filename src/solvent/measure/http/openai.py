@@ -46,8 +46,8 @@ class Asked:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def request_bytes(asked: Asked, request: Request) -> bytes:
-    """The whole HTTP request; the connection is for it alone."""
+def request_bytes(asked: Asked, request: Request, keep: bool = False) -> bytes:
+    """The whole HTTP request.   keep: whether the connection is to be used again."""
     prompt = request.prompt or ""
     body: dict[str, Any] = {"model": asked.model, "stream": True, "stream_options": {"include_usage": True}}
     if asked.api == "chat":
@@ -65,7 +65,7 @@ def request_bytes(asked: Asked, request: Request) -> bytes:
         "Accept: text/event-stream",
         "Accept-Encoding: identity",
         f"Content-Length: {len(content)}",
-        "Connection: close",
+        "Connection: keep-alive" if keep else "Connection: close",
     ]
     if asked.key:
         lines.append(f"Authorization: Bearer {asked.key}")

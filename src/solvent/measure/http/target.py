@@ -1,10 +1,11 @@
-"""An OpenAI-compatible URL as a target: one connection for each request, so that none waits behind another.
+"""An OpenAI-compatible URL as a target: each request has a connection to itself, its own or one that is free again.
 
 Enter at `HttpTarget.of`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -13,14 +14,16 @@ from urllib.parse import urlsplit
 
 from solvent.errors import MeasureError
 from solvent.measure.http.openai import Api, Asked, CountTokens, read_answer, request_bytes
-from solvent.measure.http.wire import Bounds, Place, Refused, exchange
+from solvent.measure.http.wire import Bounds, Kept, Place, Refused, exchange
 from solvent.measure.target import Answer, Clock, Request
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class HttpTarget:
-    """A server that answers. Counts what it read, for `stamps`."""
+    """A server that answers. Counts what it read, for `stamps`, and its connections, for `connections`.
+
+    keep: whether connections are used again."""
 
     kind = "http"
 
@@ -31,12 +34,18 @@ class HttpTarget:
         asked: Asked,
         bounds: Bounds | None = None,
         count_tokens: CountTokens | None = None,
+        keep: bool = False,
     ) -> None:
         self.name = name
         self.asked = asked
         self._place = place
         self._bounds = bounds or Bounds()
         self._count_tokens = count_tokens
+        self._keep = keep
+        self._kept: Kept | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._n_requests = 0
+        self._n_reused = 0
         self._n_reads = 0
         self._n_kernel = 0
 
@@ -47,6 +56,7 @@ class HttpTarget:
         asked: Mapping[str, Any],
         bounds: Bounds | None = None,
         count_tokens: CountTokens | None = None,
+        keep: bool = False,
     ) -> HttpTarget:
         """A target from the base URL of an API, such as http://127.0.0.1:8000/v1.
 
@@ -70,20 +80,37 @@ class HttpTarget:
         made = Asked(parts.netloc, parts.path, model, api, key, _object(asked.get("extra") or "{}"))
         tls = ssl.create_default_context() if parts.scheme == "https" else None
         place = Place(parts.hostname, port or _DEFAULT_PORTS[parts.scheme], tls)
-        return cls(url, place, made, bounds, count_tokens)
+        return cls(url, place, made, bounds, count_tokens, keep)
 
     async def answer(self, request: Request, clock: Clock) -> Answer:
         answer = Answer(request.id, request.at_s, clock())
         answer.started_s = answer.sent_s
+        if self._keep and self._loop is not asyncio.get_running_loop():
+            # Connections belong to a loop, and end with it.
+            self._loop, self._kept = asyncio.get_running_loop(), Kept()
+            await self._kept.open()
+        content = request_bytes(self.asked, request, self._keep)
         try:
-            received = await exchange(self._place, request_bytes(self.asked, request), self._bounds, clock)
+            received = await exchange(self._place, content, self._bounds, clock, self._kept)
         except Refused as fault:
             answer.error = f"connect_failed: {fault}"
             return answer
         answer.sent_s = received.sent_s if received.sent_s is not None else answer.sent_s
+        self._n_requests += 1
+        self._n_reused += received.reused
         self._n_reads += len(received.pieces)
         self._n_kernel += received.n_kernel
+        if received.reused and not received.pieces and received.ended in ("eof", "reset"):
+            received.why += ", one of an earlier request; this one may have been taken and isn't sent again"
         return read_answer(answer, received, self._count_tokens, self.asked.key)
+
+    @property
+    def connections(self) -> str:
+        """How connections were used, as a note of the result."""
+        if not self._keep:
+            return "each request had a connection of its own, made before it was sent: no handshake is in its times"
+        share = f"{self._n_reused:,} of {self._n_requests:,} requests used a connection again"
+        return f"{share}; others had a new one, made before they were sent: no handshake is in their times"
 
     @property
     def stamps(self) -> str:

@@ -15,8 +15,9 @@ import ssl
 import struct
 import sys
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from solvent.measure.http.framing import Framing
 from solvent.measure.target import Clock
@@ -28,6 +29,9 @@ _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 # A kernel stamp further back than this is of another clock (it was set meanwhile).
 _MAX_AGE_S = 10.0
+MAX_IDLE_S = 1.0
+# Reads between two exchanges: what is left of a response is a few bytes.
+MAX_DRAINS = 4
 # The clock of the stamps against ours: more than this between two reads is a step, not a drift (adjtime slews by
 # half a millisecond a second at most).
 _MAX_STEP_S = 0.001
@@ -60,7 +64,8 @@ class Received:
     """What came of one exchange.
 
     pieces: (clock at arrival, bytes) of each read.   n_kernel: reads whose stamp is the kernel's.
-    sent_s: when the request began to be handed over, or None.   ended, why: how it ended."""
+    sent_s: when the request began to be handed over, or None.   ended, why: how it ended.
+    reused: over a connection of an earlier request."""
 
     started_s: float
     sent_s: float | None = None
@@ -69,26 +74,33 @@ class Received:
     framing: Framing = field(default_factory=Framing)
     ended: Ended = "timeout"
     why: str = ""
+    reused: bool = False
 
 
 class Refused(Exception):
     """No connection: the reason is in the text."""
 
 
-async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock) -> Received:
-    """Connects, sends, and reads until the response is whole or a bound is reached.
+async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock, kept: Kept | None = None) -> Received:
+    """Connects, sends, and reads until the response is whole or a bound is reached. Nothing is ever sent twice.
 
+    kept: connections to use again, and to keep this one in; None makes one for this request alone.
     Raises: Refused (no connection, or no TLS over it)"""
     received = Received(clock())
     try:
         async with asyncio.timeout(bounds.timeout_s):
-            link = await _connect(place, received, bounds, clock)
+            link = kept.take() if kept else None
+            received.reused = link is not None
+            if link is None:
+                link = await _connect(place, bounds)
+            link.begin(received, clock)
             try:
                 received.sent_s = clock()
                 await link.send(request)
                 await link.finished
             finally:
-                link.close()
+                if kept is None or not kept.give(link):
+                    link.close()
     except TimeoutError:
         if received.sent_s is None:
             raise Refused(f"no connection within {bounds.timeout_s:g} s") from None
@@ -100,7 +112,7 @@ async def exchange(place: Place, request: bytes, bounds: Bounds, clock: Clock) -
     return received
 
 
-async def _connect(place: Place, received: Received, bounds: Bounds, clock: Clock) -> _Link:
+async def _connect(place: Place, bounds: Bounds) -> _Link:
     loop = asyncio.get_running_loop()
     if not place.addresses:
         try:
@@ -123,7 +135,7 @@ async def _connect(place: Place, received: Received, bounds: Bounds, clock: Cloc
         except BaseException:
             sock.close()
             raise
-        return _Link(sock, tls, received, bounds, clock)
+        return _Link(sock, tls, bounds)
     raise fault
 
 
@@ -156,19 +168,85 @@ async def _handshake(sock: socket.socket, place: Place, loop: asyncio.AbstractEv
         incoming.write(data)
 
 
-class _Link:
-    """A connection in use. `finished` is set when nothing more is to be read."""
+class Kept:
+    """Connections of one event loop that wait for the next request; they are closed when it ends.
 
-    def __init__(self, sock: socket.socket, tls: _Tls | None, received: Received, bounds: Bounds, clock: Clock) -> None:
-        self._sock, self._tls, self._received, self._bounds, self._clock = sock, tls, received, bounds, clock
+    One is used again within a second alone: a server that hangs up an idle connection just as it is used would fail a
+    request, which can't be sent again, since it may have been taken."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[float, _Link]] = []
+        self._guard = self._close_with_the_loop()
+
+    async def open(self) -> Self:
+        await anext(self._guard)
+        return self
+
+    def take(self) -> _Link | None:
+        """The one that was used last, if it still can be."""
+        while self._idle:
+            since_s, link = self._idle.pop()
+            if time.monotonic() - since_s <= MAX_IDLE_S and link.drained():
+                return link
+            link.close()
+        return None
+
+    def give(self, link: _Link) -> bool:
+        """Keeps a connection whose response is whole; False where it can't be used again."""
+        head = link.received.framing.head
+        if link.received.ended != "whole" or head is None or not head.keeps:
+            return False
+        self._idle.append((time.monotonic(), link))
+        return True
+
+    async def _close_with_the_loop(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            for _, link in self._idle:
+                link.close()
+            self._idle.clear()
+
+
+class _Link:
+    """A connection, for one exchange after another. `finished` is set when nothing more is to be read for one."""
+
+    def __init__(self, sock: socket.socket, tls: _Tls | None, bounds: Bounds) -> None:
+        self._sock, self._tls, self._bounds = sock, tls, bounds
         self._loop = asyncio.get_running_loop()
+        self._control = _ask_for_stamps(sock)
+
+    def begin(self, received: Received, clock: Clock) -> None:
+        """Reads from now on for this exchange."""
+        self.received, self._clock = received, clock
         self._n_bytes = 0
         # Nothing arrives before what came on the same connection before it.
         self._arrived_s = clock()
         self._wall = _Wall(clock)
         self.finished: asyncio.Future[None] = self._loop.create_future()
-        self._control = _ask_for_stamps(sock)
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def drained(self) -> bool:
+        """Whether the last response's end has come, nothing behind it, and the server hasn't hung up."""
+        framing = self.received.framing
+        for _ in range(MAX_DRAINS):
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return framing.complete
+            except OSError:
+                return False
+            try:
+                plain = _decrypted(self._tls, data) if self._tls and data else data
+            except ssl.SSLError:
+                return False
+            if not data or (plain and framing.complete):
+                return False
+            if plain:
+                framing.feed(plain)
+            if framing.garbage:
+                return False
+        return False
 
     async def send(self, request: bytes) -> None:
         if self._tls:
@@ -189,7 +267,7 @@ class _Link:
         except OSError as error:
             return self._finish("reset", str(error))
         stamp_s = self._clock()
-        received = self._received
+        received = self.received
         if not data:
             return self._finish("eof", "the server closed the connection")
         if control:
@@ -214,7 +292,7 @@ class _Link:
 
     def _finish(self, ended: Ended, why: str) -> None:
         if not self.finished.done():
-            self._received.ended, self._received.why = ended, why
+            self.received.ended, self.received.why = ended, why
             self.finished.set_result(None)
             self._loop.remove_reader(self._sock.fileno())
 
