@@ -126,6 +126,10 @@ def judged(model: ModelFile) -> str:
         if not isinstance(value, str | int | float | np.ndarray):
             list(value)
     models.config(model)
+    if "tokenizer.ggml.model" in model.metadata:
+        made = Tokeniser.from_metadata(model.metadata)
+        made.decode(made.encode("the cab", bos=False))
+        return "a model that tokenises"
     return "a model"
 
 
