@@ -78,7 +78,11 @@ CacheView Sequence::view(int layer, int head, int chunk) const {
     CacheView view{};
     view.k = p.head;
     view.v = p.head + p.plan->v;
-    view.next_k = chunk + 1 < n_chunks() ? place(layer, head, chunk + 1).head : p.head;
+    const bool last = chunk + 1 == n_chunks();
+    const Place next = !last ? place(layer, head, chunk + 1) : head + 1 < shape_.n_kv_heads ? place(layer, head + 1, 0) : p;
+    view.next_k = next.head;
+    view.next_centres = next.head + next.plan->centres;
+    __builtin_prefetch(next.exponents);
     view.head_size = shape_.head_size;
     view.v_stride = (shape_.head_size + 15) / 16 * 16;
     view.key_book = format_->key_book(layer);

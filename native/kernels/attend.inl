@@ -46,37 +46,52 @@ inline void score_rows(const CacheView& c, const Attending& a, int row, int n) {
     for (; t < n; t += 16) score_blocks<R, 1>(c, a, row, t, scores + t);
 }
 
-// Turns the scores of a row into weights, and shrinks what was summed before to the new maximum.
-inline void soften(Attending& a, int row, int n_keys, int head_size) {
-    float* scores = a.scores + row * kKeyChunk;
+// The maximum of R rows' scores, of the chunk and before; what was summed before is shrunk to it.
+// Rows go side by side: a maximum over lanes takes long, and nothing of a row waits for another.
+template <int R>
+inline void find_max(Attending& a, int row, const int* n_keys, int head_size, F* now) {
+    const float* scores = a.scores + row * kKeyChunk;
     const float none = -__builtin_inff();
-    const int whole = n_keys / 16 * 16;
-    F largest = f_set1(none);
-    for (int i = 0; i < whole; i += 16) largest = f_max(f_load(scores + i), largest);
-    if (whole < n_keys) largest = f_max(f_first_n(f_load(scores + whole), n_keys - whole, none), largest);
-    const float before = a.max[row], chunk = f_largest(largest), now = chunk > before ? chunk : before;
-    float shrink = 1.0f;
-    if (now != before) {
+    F largest[R];
+    int most = 0;
+    for (int r = 0; r < R; ++r) {
+        largest[r] = f_set1(none);
+        most = n_keys[r] > most ? n_keys[r] : most;
+    }
+    for (int i = 0; i < most; i += 16)
+        for (int r = 0; r < R; ++r) {
+            const F score = f_load(scores + r * kKeyChunk + i);
+            largest[r] = f_max(i + 16 <= n_keys[r] ? score : f_first_n(score, n_keys[r] - i, none), largest[r]);
+        }
+    for (int r = 0; r < R; ++r) {
+        const float before = a.max[row + r], chunk = f_largest(largest[r]);
+        const float most_yet = chunk > before ? chunk : before;
+        now[r] = f_set1(most_yet == none ? 0.0f : most_yet);
+        if (most_yet == before) continue;
         float lanes[16];
-        f_store(lanes, f_exp(f_set1(before - now)));
-        shrink = before == none ? 0.0f : lanes[0];
+        f_store(lanes, f_exp(f_set1(before - most_yet)));
+        const float shrink = before == none ? 0.0f : lanes[0];
+        a.max[row + r] = most_yet;
+        a.total[row + r] *= shrink;
+        float* out = a.out + static_cast<size_t>(row + r) * a.out_stride;
+        for (int j = 0; j < head_size; j += 16) f_store(out + j, f_mul(f_load(out + j), f_set1(shrink)));
     }
-    F total = f_set1(0.0f);
-    for (int i = 0; i < whole; i += 16) {
-        const F weight = f_exp_below(f_sub(f_load(scores + i), f_set1(now)));
-        f_store(scores + i, weight);
-        total = f_add(total, weight);
-    }
-    if (whole < n_keys) {
-        const F weight = f_first_n(f_exp_below(f_sub(f_load(scores + whole), f_set1(now))), n_keys - whole, 0.0f);
-        f_store(scores + whole, weight);
-        total = f_add(total, weight);
-    }
-    a.max[row] = now;
-    a.total[row] = a.total[row] * shrink + f_sum(total);
-    float* out = a.out + static_cast<size_t>(row) * a.out_stride;
-    if (shrink != 1.0f)
-        for (int i = 0; i < head_size; ++i) out[i] *= shrink;
+}
+
+// Scores of R rows, each less its maximum, into weights in place; 0 for keys up to `end` that a row doesn't see.
+template <int R>
+inline void weigh_halves(Attending& a, int row, const int* n_keys, int end, const F* now) {
+    float* scores = a.scores + row * kKeyChunk;
+    F total[R];
+    for (int r = 0; r < R; ++r) total[r] = f_set1(0.0f);
+    for (int i = 0; i < end; i += 16)
+        for (int r = 0; r < R; ++r) {
+            F weight = f_exp_below(f_sub(f_load(scores + r * kKeyChunk + i), now[r]));
+            if (i + 16 > n_keys[r]) weight = f_first_n(weight, n_keys[r] - i, 0.0f);
+            f_store(scores + r * kKeyChunk + i, weight);
+            total[r] = f_add(total[r], weight);
+        }
+    for (int r = 0; r < R; ++r) a.total[row + r] += f_sum(total[r]);
 }
 
 template <int R, int N>
@@ -118,25 +133,28 @@ inline void score_centres(const CacheView& c, const Attending& a, int row, int n
 
 template <int R>
 inline void attend_rows(const CacheView& c, int n, Attending& a, int row) {
+    Fetches fetches(c);
     if (c.key_book) {
         for (int r = row; r < row + R; ++r) score_centres(c, a, r, n);
-        score_packed<R>(c, a, row, n);
+        score_packed<R>(c, a, row, n, fetches.values);
     } else {
         score_rows<R>(c, a, row, n);
     }
-    int most = 0;
-    for (int r = row; r < row + R; ++r) {
-        const int n_keys = min_int(a.n_keys[r], n);
-        if (n_keys > most) most = n_keys;
-        if (n_keys > 0) soften(a, r, n_keys, c.head_size);
+    int n_keys[R], most = 0;
+    for (int r = 0; r < R; ++r) {
+        n_keys[r] = min_int(a.n_keys[row + r], n);
+        if (n_keys[r] < 0) n_keys[r] = 0;
+        if (n_keys[r] > most) most = n_keys[r];
     }
-    // A row that sees fewer keys than the others weighs the rest of the chunk with 0.
-    const int end = (most + kWeighed - 1) / kWeighed * kWeighed;
-    for (int r = row; r < row + R; ++r) {
-        const int n_keys = min_int(a.n_keys[r], n);
-        for (int t = n_keys > 0 ? n_keys : 0; t < end; ++t) a.scores[r * kKeyChunk + t] = 0.0f;
+    if (most == 0) return;
+    F now[R];
+    find_max<R>(a, row, n_keys, c.head_size, now);
+    if (c.value_book) {
+        Weights<R> w;
+        weigh_codes<R>(c, a, row, n_keys, most, now, w, fetches);
+        return sum_packed<R>(c, a, row, most, w, fetches.keys);
     }
-    if (c.value_book) return sum_packed<R>(c, a, row, most);
+    weigh_halves<R>(a, row, n_keys, most, now);
     int column = 0;
     for (; column + 64 <= c.v_stride; column += 64) sum_values<R, 4>(c, a, row, column, most);
     for (; column < c.v_stride; column += 16) sum_values<R, 1>(c, a, row, column, most);

@@ -11,7 +11,33 @@ struct Each {};
 alignas(64) constexpr float kSixteenths[16] = {  // 2^(i/16)
     1.0f,        1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
     1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+constexpr int kBlocksOfChunk = kKeyChunk / 16;
 constexpr int kWeighed = 64;  // tokens whose weights share one scale: 7 bits of the largest
+
+// Bytes that are fetched while others are worked on, a share at each call: all at once would hold up the work.
+class Ahead {
+  public:
+    Ahead(const uint8_t* p, size_t n, int n_calls) : next_(p), due_(p), share_((n + static_cast<size_t>(n_calls) - 1) / static_cast<size_t>(n_calls)) {}
+    void fetch() {
+        for (due_ += share_; next_ < due_; next_ += 64) __builtin_prefetch(next_, 0, 2);
+    }
+
+  private:
+    const uint8_t *next_, *due_;
+    size_t share_;
+};
+
+// What is fetched during a chunk: its values while keys and weights are worked on, the next chunk's keys while weights
+// and values are, so that memory never waits.
+struct Fetches {
+    Ahead values, keys;
+    explicit Fetches(const CacheView& c)
+        : values(c.v, c.value_block_bytes * kBlocksOfChunk, kBlocksOfChunk * (c.head_size + 24) / 24),
+          keys(c.next_k, c.key_block_bytes * kBlocksOfChunk, kBlocksOfChunk + kKeyChunk / 8 * (c.head_size + 63) / 64) {
+        if (c.key_book) Ahead(c.next_k + c.key_block_bytes * kBlocksOfChunk, kKeyChunk, 1).fetch();
+        if (c.centres) Ahead(c.next_centres, static_cast<size_t>(c.head_size) * 2 * sizeof(uint16_t), 1).fetch();
+    }
+};
 
 // At least n bits of each byte lane from bit `at` on, in the low end; what lies above them is anything.
 template <int at, int n = kWindow>
@@ -74,13 +100,12 @@ inline F scales_of(const uint8_t* codes, float base) {
 }
 
 template <int bits, int R, int N, int... i>
-inline void score_unit(const B (*v)[bits], const B* before, const Table& table, const int8_t* const* q, int at, I (*acc)[N][2], Each<i...>) {
+inline void score_unit(const B (*v)[bits], const B* before, const Table& table, const int8_t* const* q, int at, I (*acc)[N], Each<i...>) {
     const auto one = [&](auto number) {
         constexpr int k = decltype(number)::value;
         for (int n = 0; n < N; ++n) {
             const B bytes = byte_of<bits>(table, code_at<bits, k>(v[n], before[n]));
-            // Two sums in turn: a product takes longer than until the next could start.
-            for (int r = 0; r < R; ++r) acc[r][n][k % 2] = dot_u8(acc[r][n][k % 2], bytes, q[r] + at + 4 * k);
+            for (int r = 0; r < R; ++r) acc[r][n] = dot_u8(acc[r][n], bytes, q[r] + at + 4 * k);
         }
     };
     (one(Count<i>{}), ...);
@@ -88,42 +113,46 @@ inline void score_unit(const B (*v)[bits], const B* before, const Table& table, 
 
 // Scores of R rows for N blocks from key t on.
 template <int bits, int R, int N>
-inline void score_code_blocks(const CacheView& c, const Attending& a, int row, int t, const Table& table) {
+inline void score_code_blocks(const CacheView& c, const Attending& a, int row, int t, const Table& table, Ahead& ahead) {
     const size_t block_bytes = static_cast<size_t>(c.head_size) * bits * 2;
     const uint8_t* block = c.k + static_cast<size_t>(t / 16) * block_bytes;
-    const uint8_t* ahead = c.v + static_cast<size_t>(t / 16) * c.value_block_bytes;
-    for (size_t line = 0; line < N * c.value_block_bytes; line += 64) __builtin_prefetch(ahead + line, 0, 2);
     const int8_t* q[R];
-    I acc[R][N][2];
+    I acc[R][N];
     B before[N], v[N][bits];
     for (int r = 0; r < R; ++r) {
         q[r] = a.q_codes + static_cast<size_t>(row + r) * a.q_stride;
-        for (int n = 0; n < N; ++n) acc[r][n][0] = i_set1(-128 * a.q_sum[row + r]), acc[r][n][1] = i_zero();
+        for (int n = 0; n < N; ++n) acc[r][n] = i_set1(-128 * a.q_sum[row + r]);
     }
     for (int n = 0; n < N; ++n) before[n] = b_turn_bytes(b_load(block + (n + 1) * block_bytes - 64));
     for (int u = 0; u < c.head_size / 32; ++u) {
         for (int n = 0; n < N; ++n)
             for (int i = 0; i < bits; ++i) v[n][i] = b_load(block + n * block_bytes + static_cast<size_t>(u * bits + i) * 64);
+        for (int n = 0; n < N; ++n) ahead.fetch();
         score_unit<bits, R, N>(v, before, table, q, 32 * u, acc, Each<0, 1, 2, 3, 4, 5, 6, 7>{});
         for (int n = 0; n < N; ++n) before[n] = v[n][bits - 1];
     }
-    for (int n = 0; n < N; ++n, t += 16) {
-        const F key_scale = scales_of(c.k_scales + t, c.k_base[t / kTileKeys]);
-        const int tile = c.tile_of_block[t / 16];
+    F scale[R];
+    for (int r = 0; r < R; ++r) scale[r] = f_set1(a.q_unit[row + r] * c.key_book->unit * c.key_book->gain);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+        const F key_scale = scales_of(c.k_scales + t + 16 * n, c.k_base[t / kTileKeys]);
+        const float* centre = a.centre_scores + row * kMaxTiles + c.tile_of_block[t / 16 + n];
+#pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-            const F scale = f_set1(a.q_unit[row + r] * c.key_book->unit * c.key_book->gain);
-            const F score = f_mul(f_mul(f_from_i(i_add(acc[r][n][0], acc[r][n][1])), scale), key_scale);
-            f_store(a.scores + (row + r) * kKeyChunk + t, f_add(score, f_set1(a.centre_scores[(row + r) * kMaxTiles + tile])));
+            const F score = f_fma(f_from_i(acc[r][n]), f_mul(scale[r], key_scale), f_set1(centre[r * kMaxTiles]));
+            f_store(a.scores + (row + r) * kKeyChunk + t + 16 * n, score);
         }
     }
 }
 
 template <int bits, int R>
-void score_codes(const CacheView& c, const Attending& a, int row, int n) {
+void score_codes(const CacheView& c, const Attending& a, int row, int n, Ahead& ahead) {
+    constexpr int N = R < 4 ? 4 : 2;  // as many sums as registers hold
     const Table table(c.key_book->table);
+    Ahead(c.v_scales, kKeyChunk, 1).fetch();
     int t = 0;
-    for (; t + 32 <= n; t += 32) score_code_blocks<bits, R, 2>(c, a, row, t, table);
-    for (; t < n; t += 16) score_code_blocks<bits, R, 1>(c, a, row, t, table);
+    for (; t + 16 * N <= n; t += 16 * N) score_code_blocks<bits, R, N>(c, a, row, t, table, ahead);
+    for (; t < n; t += 16) score_code_blocks<bits, R, 1>(c, a, row, t, table, ahead);
 }
 
 // What a chunk's values are multiplied by: weights times scales, as 7 bits of the largest of kWeighed tokens.
@@ -131,30 +160,56 @@ template <int R>
 struct Weights {
     uint8_t byte[R][kKeyChunk];
     float unit[R][kKeyChunk / kWeighed];
+};
 
-    Weights(const CacheView& c, const Attending& a, int row, int n_keys) {
-        for (int t = 0; t < n_keys; t += kWeighed) {
-            const float base = c.v_base[t / kTileKeys];
-            constexpr int kParts = kWeighed / 16;
-            F scale[kParts], weight[kParts];
-            for (int i = 0; i < kParts; ++i) scale[i] = scales_of(c.v_scales + t + 16 * i, base);
+// Scores of R rows, each less its maximum, into weights times scales, in place; gives the largest of each lane.
+template <int R>
+inline void weigh_values(const CacheView& c, Attending& a, int row, const int* n_keys, int most, const F* now, float (*largest)[R][16], Fetches& fetches) {
+    F total[R];
+    for (int r = 0; r < R; ++r) total[r] = f_set1(0.0f);
+    for (int t = 0; t < most; t += kWeighed) {
+        const float base = c.v_base[t / kTileKeys];
+        F lanes[R];
+        for (int r = 0; r < R; ++r) lanes[r] = f_set1(0.0f);
+        for (int at = t; at < t + kWeighed; at += 16) {
+            const F scale = scales_of(c.v_scales + at, base);
+            for (int unit = 0; unit < c.head_size; unit += 64) fetches.values.fetch();
+            fetches.keys.fetch();
             for (int r = 0; r < R; ++r) {
-                const float* scores = a.scores + (row + r) * kKeyChunk + t;
-                F most = f_set1(0.0f);
-                for (int i = 0; i < kParts; ++i) {
-                    weight[i] = f_mul(f_load(scores + 16 * i), scale[i]);
-                    most = f_max(weight[i], most);
-                }
-                const float largest = f_largest(most);
-                const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-                // No weight is below 0, and none above 127 after this.
-                for (int i = 0; i < kParts; ++i)
-                    i_store_bytes(reinterpret_cast<int8_t*>(byte[r] + t + 16 * i), i_round(f_min(f_mul(weight[i], inverse), f_set1(127.0f))));
-                unit[r][t / kWeighed] = largest * (1.0f / 127.0f) * c.value_book->unit * c.value_book->gain;
+                float* score = a.scores + (row + r) * kKeyChunk + at;
+                F weight = f_exp_below(f_sub(f_load(score), now[r]));
+                if (at + 16 > n_keys[r]) weight = f_first_n(weight, n_keys[r] - at, 0.0f);
+                total[r] = f_add(total[r], weight);
+                weight = f_mul(weight, scale);
+                f_store(score, weight);
+                lanes[r] = f_max(weight, lanes[r]);
             }
         }
+        for (int r = 0; r < R; ++r) f_store(largest[t / kWeighed][r], lanes[r]);
     }
-};
+    for (int r = 0; r < R; ++r) a.total[row + r] += f_sum(total[r]);
+}
+
+template <int R>
+inline void weigh_codes(const CacheView& c, Attending& a, int row, const int* n_keys, int most, const F* now, Weights<R>& w, Fetches& fetches) {
+    // One after the other: what waits for a sum over lanes would hold up the rest.
+    float largest[kKeyChunk / kWeighed][R][16];
+    weigh_values<R>(c, a, row, n_keys, most, now, largest, fetches);
+    const float unit = (1.0f / 127.0f) * c.value_book->unit * c.value_book->gain;
+    for (int part = 0; part * kWeighed < most; ++part)
+        for (int r = 0; r < R; ++r) w.unit[r][part] = f_largest(f_load(largest[part][r]));
+    for (int part = 0; part * kWeighed < most; ++part)
+        for (int r = 0; r < R; ++r) {
+            const float of_part = w.unit[r][part];
+            const F inverse = f_set1(of_part > 0.0f ? 127.0f / of_part : 0.0f);
+            const float* weight = a.scores + (row + r) * kKeyChunk + part * kWeighed;
+            uint8_t* to = w.byte[r] + part * kWeighed;
+            // No weight is below 0, and none above 127 after this.
+            for (int i = 0; i < kWeighed; i += 16)
+                i_store_bytes(reinterpret_cast<int8_t*>(to + i), i_round(f_min(f_mul(f_load(weight + i), inverse), f_set1(127.0f))));
+            w.unit[r][part] = of_part * unit;
+        }
+}
 
 // Four elements, from `first` on, of the lanes of one group of four tokens. before: holds the bits before the unit's
 // first in its top, or, where the group starts at `first`, the bits before the group's.
@@ -185,8 +240,9 @@ inline void add_values(const B* codes, const Table& table, const Weights<R>& w, 
 
 // Heads of 64: a lane holds four elements, a unit two groups of tokens.
 template <int bits, int R>
-inline void sum_pairs(const uint8_t* blocks, const Table& table, const Weights<R>& w, int t, I (*acc)[4]) {
+inline void sum_pairs(const uint8_t* blocks, const Table& table, const Weights<R>& w, int t, I (*acc)[4], Ahead& ahead) {
     for (int pair = 0; pair < kWeighed / 8; ++pair) {
+        ahead.fetch();
         B v[bits], codes[4];
         for (int i = 0; i < bits; ++i) v[i] = b_load(blocks + static_cast<size_t>(pair * bits + i) * 64);
         value_codes<bits, 0, true>(v, older_of<bits, 4>(v), codes);
@@ -198,9 +254,10 @@ inline void sum_pairs(const uint8_t* blocks, const Table& table, const Weights<R
 
 // Heads of 128·n: a lane holds 8·n elements, a unit eight of one group. Elements 4·part to 4·part + 3.
 template <int bits, int R>
-inline void sum_groups(const uint8_t* blocks, int units, int part, const Table& table, const Weights<R>& w, int t, I (*acc)[4]) {
+inline void sum_groups(const uint8_t* blocks, int units, int part, const Table& table, const Weights<R>& w, int t, I (*acc)[4], Ahead& ahead) {
     const int unit = part / 2;
     for (int group = 0; group < kWeighed / 4; ++group) {
+        if (group % 2 == 0) ahead.fetch();
         const uint8_t* from = blocks + static_cast<size_t>(group) * units * bits * 64;
         B v[bits], codes[4];
         for (int i = 0; i < bits; ++i) v[i] = b_load(from + static_cast<size_t>(unit * bits + i) * 64);
@@ -215,53 +272,50 @@ inline void sum_groups(const uint8_t* blocks, int units, int part, const Table& 
 }
 
 template <int bits, int R>
-void sum_codes(const CacheView& c, Attending& a, int row, int n_keys) {
+void sum_codes(const CacheView& c, Attending& a, int row, int n_keys, const Weights<R>& w, Ahead& ahead) {
     const int parts = c.head_size / 64, units = c.head_size / 128;
     const SignedTable bytes(*c.value_book);
     const Table table(bytes.byte);
-    const Weights<R> w(c, a, row, n_keys);
     for (int t = 0; t < n_keys; t += kWeighed) {
         const uint8_t* blocks = c.v + static_cast<size_t>(t / 16) * c.value_block_bytes;
-        const uint8_t* ahead = c.next_k + static_cast<size_t>(t / 16) * c.key_block_bytes;
-        for (size_t line = 0; line < kWeighed / 16 * c.key_block_bytes; line += 64) __builtin_prefetch(ahead + line, 0, 2);
         for (int part = 0; part < parts; ++part) {
             I acc[R][4];
             for (int r = 0; r < R; ++r)
                 for (int k = 0; k < 4; ++k) acc[r][k] = i_zero();
-            if (units == 0) sum_pairs<bits, R>(blocks, table, w, t, acc);
-            else sum_groups<bits, R>(blocks, units, part, table, w, t, acc);
-            for (int r = 0; r < R; ++r)
-                for (int k = 0; k < 4; ++k) {
-                    float* out = a.out + static_cast<size_t>(row + r) * a.out_stride + 16 * (4 * part + k);
-                    f_store(out, f_fma(f_from_i(acc[r][k]), f_set1(w.unit[r][t / kWeighed]), f_load(out)));
-                }
+            if (units == 0) sum_pairs<bits, R>(blocks, table, w, t, acc, ahead);
+            else sum_groups<bits, R>(blocks, units, part, table, w, t, acc, ahead);
+            for (int r = 0; r < R; ++r) {
+                float* out = a.out + static_cast<size_t>(row + r) * a.out_stride + 64 * part;
+                const F unit = f_set1(w.unit[r][t / kWeighed]);
+                for (int k = 0; k < 4; ++k) f_store(out + 16 * k, f_fma(f_from_i(acc[r][k]), unit, f_load(out + 16 * k)));
+            }
         }
     }
 }
 
 template <int R>
-inline void score_packed(const CacheView& c, const Attending& a, int row, int n) {
+inline void score_packed(const CacheView& c, const Attending& a, int row, int n, Ahead& ahead) {
     switch (c.key_book->bits) {
-        case 1: return score_codes<1, R>(c, a, row, n);
-        case 2: return score_codes<2, R>(c, a, row, n);
-        case 3: return score_codes<3, R>(c, a, row, n);
-        case 4: return score_codes<4, R>(c, a, row, n);
-        case 5: return score_codes<5, R>(c, a, row, n);
-        case 6: return score_codes<6, R>(c, a, row, n);
-        default: return score_codes<8, R>(c, a, row, n);
+        case 1: return score_codes<1, R>(c, a, row, n, ahead);
+        case 2: return score_codes<2, R>(c, a, row, n, ahead);
+        case 3: return score_codes<3, R>(c, a, row, n, ahead);
+        case 4: return score_codes<4, R>(c, a, row, n, ahead);
+        case 5: return score_codes<5, R>(c, a, row, n, ahead);
+        case 6: return score_codes<6, R>(c, a, row, n, ahead);
+        default: return score_codes<8, R>(c, a, row, n, ahead);
     }
 }
 
 template <int R>
-inline void sum_packed(const CacheView& c, Attending& a, int row, int n_keys) {
+inline void sum_packed(const CacheView& c, Attending& a, int row, int n_keys, const Weights<R>& w, Ahead& ahead) {
     switch (c.value_book->bits) {
-        case 1: return sum_codes<1, R>(c, a, row, n_keys);
-        case 2: return sum_codes<2, R>(c, a, row, n_keys);
-        case 3: return sum_codes<3, R>(c, a, row, n_keys);
-        case 4: return sum_codes<4, R>(c, a, row, n_keys);
-        case 5: return sum_codes<5, R>(c, a, row, n_keys);
-        case 6: return sum_codes<6, R>(c, a, row, n_keys);
-        default: return sum_codes<8, R>(c, a, row, n_keys);
+        case 1: return sum_codes<1, R>(c, a, row, n_keys, w, ahead);
+        case 2: return sum_codes<2, R>(c, a, row, n_keys, w, ahead);
+        case 3: return sum_codes<3, R>(c, a, row, n_keys, w, ahead);
+        case 4: return sum_codes<4, R>(c, a, row, n_keys, w, ahead);
+        case 5: return sum_codes<5, R>(c, a, row, n_keys, w, ahead);
+        case 6: return sum_codes<6, R>(c, a, row, n_keys, w, ahead);
+        default: return sum_codes<8, R>(c, a, row, n_keys, w, ahead);
     }
 }
 

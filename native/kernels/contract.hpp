@@ -88,7 +88,7 @@ struct Encoding {
 struct CacheView {
     const uint8_t* k;
     const uint8_t* v;
-    const uint8_t* next_k;         // of the next chunk, to fetch ahead; this one's where there is none
+    const uint8_t* next_k;         // of the next chunk or head, to fetch ahead; this one's where there is none
     int32_t head_size;
     int32_t v_stride;              // f16: D rounded up to 16
     const CodeBook* key_book;      // null: f16
@@ -98,6 +98,7 @@ struct CacheView {
     const uint8_t* v_scales;
     float k_base[2], v_base[2];    // per kTileKeys: 2^(e − 255/16)
     const uint16_t* centres;       // f16, D each; null: none
+    const uint8_t* next_centres;
     const uint8_t* tile_of_block;  // which centre a block of 16 has
 };
 

@@ -42,7 +42,7 @@ inline F f_scale2(F v, I n) {
 }
 // Lanes from n on become fill.
 inline F f_first_n(F v, int n, float fill) {
-    const __mmask16 keep = n >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << n) - 1);
+    const __mmask16 keep = n >= 16 ? 0xFFFF : n > 0 ? static_cast<__mmask16>((1u << n) - 1) : 0;
     return _mm512_mask_blend_ps(keep, _mm512_set1_ps(fill), v);
 }
 
