@@ -77,7 +77,7 @@ def command(
     from solvent.cli.measure_run import Job, Terms, measured, older_of, show
     from solvent.cli.measure_score import add_quality
     from solvent.cli.measure_target import target_of
-    from solvent.cli.measure_work import hourly_of, per_token_of, work_of
+    from solvent.cli.measure_work import hourly_of, peak_memory_bytes, per_token_of, work_of
     from solvent.measure.load import Load
     from solvent.measure.metrics import Slo
     from solvent.measure.run import Setup
@@ -100,9 +100,10 @@ def command(
         load = Load(None if work.timed else concurrency, requests, max_time_s)
         first = warm_up if warm_up is not None else 1 if work.timed or sweep else places
         setup = Setup(
-            wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter, wired.own_process
+            wired.target, work.requests, load, first, precision, precision_of, sweep, wired.meter, wired.own_process,
+            lambda: peak_memory_bytes(wired.own_process, server_pid),
         )  # fmt: skip
-        document, finished = measured(Job(setup, wired, work.about, server_pid), terms, out)
+        document, finished = measured(Job(setup, wired, work.about), terms, out)
         add_quality(document, planned)
     finally:
         wired.close()

@@ -14,7 +14,6 @@ from typing import Any
 import typer
 
 from solvent.cli.measure_target import Wired
-from solvent.cli.measure_work import peak_memory_bytes
 from solvent.cli.progress import progress
 from solvent.measure.compare import compare
 from solvent.measure.machine import fingerprint, require_same_machine
@@ -27,12 +26,11 @@ from solvent.measure.sample_log import SampleLog
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """setup and wired: what is measured.   workload: its fields.   server_pid: whose memory to read, or None."""
+    """setup and wired: what is measured.   workload: its fields."""
 
     setup: Setup
     wired: Wired
     workload: dict[str, Any]
-    server_pid: int | None
 
     def plan(self) -> dict[str, Any]:
         """What must be the same for an interrupted measurement to go on."""
@@ -74,7 +72,6 @@ def measured(job: Job, terms: Terms, out: Path | None) -> tuple[dict[str, Any], 
         slo=terms.slo,
         hourly=terms.hourly,
         per_token=terms.per_token,
-        memory_bytes=peak_memory_bytes(job.wired.own_process, job.server_pid),
         notes=job.wired.notes(),
     )
     return result_document(points, about), log.remove if log else lambda: None

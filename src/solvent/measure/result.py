@@ -17,7 +17,7 @@ from solvent.measure.figures import Measured, add_figures, faults, totals
 from solvent.measure.metrics import Slo
 from solvent.measure.money import Hourly, PerToken, add_hourly, add_per_token
 from solvent.measure.run import Point
-from solvent.measure.session_end import client_of, energy_of
+from solvent.measure.session_end import client_of, energy_of, memory_of
 from solvent.measure.stop import anytime_interval
 from solvent.measure.sweep import knee_of
 
@@ -29,8 +29,7 @@ MAX_BYTES = 2 << 30
 class About:
     """What a result says beside its samples.
 
-    plan: target, workload and load as JSON-ready fields.   memory_bytes: the most the target held, None where it
-    isn't known."""
+    plan: target, workload and load as JSON-ready fields."""
 
     plan: Mapping[str, Any]
     machine: Mapping[str, Any]
@@ -38,7 +37,6 @@ class About:
     slo: Slo | None = None
     hourly: Hourly | None = None
     per_token: PerToken | None = None
-    memory_bytes: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -73,7 +71,7 @@ def point_document(point: Point, about: About) -> dict[str, Any]:
     name = str(about.plan["target"]["name"])
     date = about.started_at[:10]
     metrics = add_figures(figures, Measured(point.samples, f"measured on {name}", date, about.slo, point.concurrency))
-    _memory(figures, about, date)
+    _memory(figures, point, date)
     _energy(figures, point, date)
     if about.hourly:
         add_hourly(figures, about.hourly, about.plan["target"].get("unit") or "output")
@@ -101,18 +99,21 @@ def _sessions(point: Point) -> list[int]:
     return sorted({sample["session"] for sample in point.samples})
 
 
-def _memory(figures: Figures, about: About, date: str) -> None:
-    known = about.memory_bytes is not None
+def _memory(figures: Figures, point: Point, date: str) -> None:
+    held_bytes = memory_of(point.ends, _sessions(point))
+    known = held_bytes is not None
+    lost = len(_sessions(point)) > 1 and any(end.memory_bytes is not None for end in point.ends.values())
+    why = "a session was killed before it said" if lost else "the target's process isn't known; --server-pid names it"
     figures.add(
         Figure(
             "peak_memory_bytes",
             "the most memory that was held",
-            about.memory_bytes,
+            held_bytes,
             "B",
             "measured",
             "the system's count for the process" if known else "none",
             date=date,
-            note="" if known else "the target's process isn't known; --server-pid names it",
+            note="" if known else why,
         )
     )
 

@@ -43,7 +43,7 @@ class Setup:
     requests: by the prefix of their ids, the same ones every time.   warm_up: requests whose answers aren't kept.
     precision, precision_of: of the stop rule, None for none.   sweep: the largest concurrency to try; None measures
     `load` alone.   meter: whether this machine's joules are the target's.
-    own_process: the target computes in this process."""
+    own_process: the target computes in this process.   memory: the most that the target held so far, in bytes."""
 
     target: Target
     requests: Callable[[str], Iterator[Request]]
@@ -54,6 +54,7 @@ class Setup:
     sweep: int | None = None
     meter: bool = False
     own_process: bool = False
+    memory: Callable[[], int | None] = lambda: None
 
     def stop_rule(self, concurrency: int | None) -> StopRule | None:
         if self.precision is None:
@@ -155,7 +156,7 @@ async def _load_point(setup: Setup, load: Load, prefix: str, into: tuple[Point, 
         await run_load(setup.target, left, load, clock, take, watch)
     finally:
         energy = energy_figure(window.close()) if window else None
-        end = SessionEnd(energy, watch.document(own_process=setup.own_process))
+        end = SessionEnd(energy, watch.document(own_process=setup.own_process), setup.memory())
         if any(sample["session"] == point.session for sample in point.samples):
             point.ends[point.session] = end
             if log:

@@ -1,9 +1,9 @@
-"""What is known only at the end of a session: its joules, and whether the client kept up; and several put together.
+"""What is known only at the end of a session: joules, memory, whether the client kept up; and several put together.
 
 A measurement that was cut short and went on has several sessions. Joules of them are summed where all are known; where
 one was killed before it could read its meters, the whole is unknown: the rest is never given for the whole.
 What it doesn't do: meter (energy/), keep (sample_log.py).
-Enter at `SessionEnd`, `energy_of` and `client_of`.
+Enter at `SessionEnd`, `energy_of`, `memory_of` and `client_of`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,28 @@ from solvent.figure import METHODS, Figure, weakest
 class SessionEnd:
     """energy: of the session, its value None where a meter stopped; None where nothing was to be metered.
 
-    client: what the client saw of itself (`Watch.document`)."""
+    client: what the client saw of itself (`Watch.document`).   memory_bytes: the most that the target held until then,
+    None where that can't be told."""
 
     energy: Figure | None
     client: Mapping[str, Any] | None
+    memory_bytes: int | None = None
 
     def document(self) -> dict[str, Any]:
         """The end as JSON-ready fields."""
-        return {"energy": self.energy.document() if self.energy else None, "client": self.client}
+        energy = self.energy.document() if self.energy else None
+        return {"energy": energy, "client": self.client, "memory_bytes": self.memory_bytes}
 
     @classmethod
     def of(cls, found: Any, where: str) -> SessionEnd:
         """An end read back.   Raises: MeasureError (it isn't one)"""
         try:
-            energy, client = found["energy"], found["client"]
+            energy, client, memory_bytes = found["energy"], found["client"], found["memory_bytes"]
             if client is not None and not isinstance(client["bottleneck"], list):
                 raise TypeError
-            return cls(None if energy is None else _figure(energy), client)
+            if memory_bytes is not None and (type(memory_bytes) is not int or memory_bytes < 0):
+                raise TypeError
+            return cls(None if energy is None else _figure(energy), client, memory_bytes)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise MeasureError(
                 where, repr(found)[:60], "the end of a session", "delete the file to begin again"
@@ -93,6 +98,13 @@ def _sum(figures: Sequence[Figure], key: str) -> float | None:
     for one, end in zip(figures, ends, strict=True):
         whole += float(end if end is not None else one.value or 0.0)
     return whole
+
+
+def memory_of(ends: Mapping[int, SessionEnd], sessions: Sequence[int]) -> int | None:
+    """The most that was held in any session; None where one doesn't say."""
+    found = [ends[session].memory_bytes if session in ends else None for session in sessions]
+    known = [one for one in found if one is not None]
+    return max(known) if known and len(known) == len(found) else None
 
 
 def client_of(ends: Mapping[int, SessionEnd], sessions: Sequence[int]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from solvent.measure.load import Load
 from solvent.measure.result import About, result_document
 from solvent.measure.run import Point, Setup, measure_points
 from solvent.measure.sample_log import SampleLog
-from solvent.measure.session_end import SessionEnd, client_of, energy_of
+from solvent.measure.session_end import SessionEnd, client_of, energy_of, memory_of
 from solvent.measure.target import Answer, Clock, Request
 
 PLAN: dict[str, Any] = {"target": {"name": "t"}, "workload": {}, "load": {}}
@@ -123,7 +123,7 @@ def test_one_unknown_session_makes_the_whole_unknown(second: Figure | None) -> N
 
 
 def test_an_end_comes_back_as_it_went() -> None:
-    end = SessionEnd(joules(10.0, 8.0, 13.0, note="n", date="2026-11-21"), {"bottleneck": ["late"], "cpu": None})
+    end = SessionEnd(joules(10.0, 8.0, 13.0, note="n", date="2026-11-21"), {"bottleneck": ["late"], "cpu": None}, 5)
     assert SessionEnd.of(end.document(), "x:2") == end
 
 
@@ -132,12 +132,14 @@ def test_an_end_comes_back_as_it_went() -> None:
     [
         {},
         {"energy": None},
-        {"energy": {"value": "nan", "method": "measured"}, "client": None},
-        {"energy": {"value": "-1", "method": "measured"}, "client": None},
-        {"energy": {"value": "1", "method": "guessed"}, "client": None},
-        {"energy": [], "client": None},
-        {"energy": None, "client": {}},
-        {"energy": None, "client": {"bottleneck": "x"}},
+        {"energy": {"value": "nan", "method": "measured"}, "client": None, "memory_bytes": None},
+        {"energy": {"value": "-1", "method": "measured"}, "client": None, "memory_bytes": None},
+        {"energy": {"value": "1", "method": "guessed"}, "client": None, "memory_bytes": None},
+        {"energy": [], "client": None, "memory_bytes": None},
+        {"energy": None, "client": {}, "memory_bytes": None},
+        {"energy": None, "client": None, "memory_bytes": -1},
+        {"energy": None, "client": None, "memory_bytes": True},
+        {"energy": None, "client": {"bottleneck": "x"}, "memory_bytes": None},
     ],
 )
 def test_an_end_that_is_none_is_named(broken: dict[str, Any]) -> None:
@@ -150,3 +152,9 @@ def test_the_client_is_as_bad_as_in_its_worst_session() -> None:
     made = {i: SessionEnd(None, client) for i, client in enumerate(seen)}
     assert client_of(made, [0, 1, 2]) == {"loop_lag_p99_s": 0.3, "bottleneck": ["a", "b"], "unwatched": 1}
     assert client_of({}, [0]) is None
+
+
+def test_the_most_memory_is_that_of_any_session_and_unknown_where_one_does_not_say() -> None:
+    made = {i: SessionEnd(None, None, n_bytes) for i, n_bytes in enumerate((7, 9, 8, None))}
+    assert memory_of(made, [0, 1, 2]) == 9
+    assert memory_of(made, [0, 3]) is None and memory_of(made, [0, 4]) is None and memory_of({}, []) is None
