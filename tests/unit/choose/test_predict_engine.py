@@ -71,3 +71,25 @@ def test_what_can_not_be_learned_from_is_refused() -> None:
         fit_rates([replace(steps()[0], seconds=None)])
     with pytest.raises(ChoiceError, match="steps that differ"):
         fit_engine([steps()[0]])
+
+
+def test_beyond_the_measured_contexts_the_interval_grows_with_each_doubling() -> None:
+    speed = fit_engine(steps(0.05))
+
+    def width(cached_tok: int) -> float:
+        found = speed.seconds(replace(steps()[0], cached_tok=cached_tok, seconds=None))
+        return float(np.log(found.high / found.low))
+
+    assert width(700) == pytest.approx(width(1500))
+    assert width(6000) == pytest.approx(3 * width(1500))
+    assert width(4) == pytest.approx(3 * width(16))
+
+
+def test_a_model_or_cache_that_was_not_measured_takes_the_span_of_leaving_one_out_or_is_refused() -> None:
+    speed = fit_engine(steps(0.05))
+    known = speed.seconds(replace(steps()[0], seconds=None))
+    other_cache = speed.seconds(replace(steps()[0], cache_format="tq2", seconds=None))
+    assert other_cache.low <= known.low and other_cache.high >= known.high
+    assert (other_cache.low, other_cache.high) != (known.low, known.high)
+    with pytest.raises(ChoiceError, match="'other' wasn't measured"):
+        speed.seconds(replace(steps()[0], model="other", seconds=None))

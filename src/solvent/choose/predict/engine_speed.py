@@ -9,7 +9,7 @@ Source: what a step moves and computes, docs/reference/model-card.md; rates by n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from solvent.errors import ChoiceError
 LEVEL = 0.9
 # How strongly a coded cache's rate is held to f16's, where the measured steps don't say.
 TIE = 0.005
+KINDS, REACH = ("model", "cache_format"), ("cached_tok", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,37 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpeed:
-    """Fitted rates (seconds a unit, in `terms` order) and the 90% span of measured ÷ predicted when left out."""
+    """Fitted rates (seconds a unit, in `terms` order) and the 90% span of measured ÷ predicted when left out.
+
+    kinds: for models and cache formats, those that were measured and the span when one is left out, None where only
+    one was.   reach: least and most measured of contexts and batches."""
 
     rates: tuple[float, ...]
     low: float
     high: float
     n_steps: int
+    kinds: Mapping[str, tuple[frozenset[str], tuple[float, float] | None]]
+    reach: Mapping[str, tuple[float, float]]
 
     def seconds(self, step: Step) -> Range:
-        """Predicted seconds of one step, with the 90% interval.   output tok/s of the engine: batch / seconds."""
+        """Predicted seconds of one step, with the 90% interval.   output tok/s of the engine: batch / seconds.
+
+        Beyond the measured contexts and batches the interval's logarithms grow by their own with each doubling; of a
+        model or cache format that wasn't measured they are those of leaving one out.
+        Raises: ChoiceError (such a kind where only one was measured: how far off it may be is unknown)"""
         value = float(terms([step])[0] @ np.array(self.rates))
+        low, high = self.low, self.high
+        for name, (known, span) in self.kinds.items():
+            kind = str(getattr(step, name))
+            if kind not in known and span is None:
+                raise ChoiceError(name, f"{kind!r} wasn't measured, nor two others", "steps of two kinds or of this")
+            if kind not in known and span is not None:
+                low, high = min(low, span[0]), max(high, span[1])
+        far = 1.0
+        for name, (least, most) in self.reach.items():
+            far += float(max(np.log2(getattr(step, name) / most), np.log2(least / getattr(step, name)), 0.0))
         source = f"{self.n_steps} measured steps of this machine's engine"
-        return Range(value, value * min(self.low, 1.0), value * max(self.high, 1.0), "predicted", source)
+        return Range(value, value * min(low, 1.0) ** far, value * max(high, 1.0) ** far, "predicted", source)
 
 
 def terms(steps: Sequence[Step]) -> NDArray[np.float64]:
@@ -115,15 +135,21 @@ def leave_out(steps: Sequence[Step], what: str) -> NDArray[np.float64]:
 
 def fit_engine(steps: Sequence[Step]) -> EngineSpeed:
     """Rates from all steps; the interval from leaving out formats, contexts and batches in turn (the widest)."""
-    spans = []
-    for what in ("weight_format", "cached_tok", "batch"):
-        if len({str(getattr(s, what)) for s in steps}) > 1:
-            ratios = np.sort(leave_out(steps, what))
-            n, tail = len(ratios), (1 - LEVEL) / 2
-            low = ratios[max(int(np.floor(tail * (n + 1))) - 1, 0)]
-            high = ratios[min(int(np.ceil((1 - tail) * (n + 1))) - 1, n - 1)]
-            spans.append((float(low), float(high)))
+    spans = [span for what in ("weight_format", "cached_tok", "batch") if (span := _span(steps, what))]
     if not spans:
         raise ChoiceError("steps", "one format, one context, one batch", "steps that differ, to learn rates from")
     low, high = min(spans, key=lambda s: s[0])[0], max(spans, key=lambda s: s[1])[1]
-    return EngineSpeed(fit_rates(steps), low, high, len(steps))
+    kinds = {what: (frozenset(str(getattr(s, what)) for s in steps), _span(steps, what)) for what in KINDS}
+    reach = {what: (min(x), max(x)) for what in REACH if (x := [float(getattr(s, what)) for s in steps])}
+    return EngineSpeed(fit_rates(steps), low, high, len(steps), kinds, reach)
+
+
+def _span(steps: Sequence[Step], what: str) -> tuple[float, float] | None:
+    """Quantiles of measured ÷ predicted, each value of `what` left out in turn; None where there is only one."""
+    if len({str(getattr(s, what)) for s in steps}) < 2:
+        return None
+    ratios = np.sort(leave_out(steps, what))
+    n, tail = len(ratios), (1 - LEVEL) / 2
+    low = ratios[max(int(np.floor(tail * (n + 1))) - 1, 0)]
+    high = ratios[min(int(np.ceil((1 - tail) * (n + 1))) - 1, n - 1)]
+    return float(low), float(high)
