@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import itertools
 import json
 from dataclasses import replace
@@ -233,3 +235,25 @@ def test_a_kind_of_step_that_nobody_tried_is_named(statement: dict[str, Any], do
     assert any("fewer bits in the cache, another modality" in note for note in document["notes"])
     bare = path_document(statement, Stated(Terms(n_draws=200), (), False))
     assert len(bare["not_tried"]) == len(KINDS) - 1 == len(KIND_WORDS)
+
+
+def test_one_heavy_customer_makes_the_intervals_too_narrow_and_it_is_said(
+    statement: dict[str, Any], document: dict[str, Any]
+) -> None:
+    assert any(note.startswith("One of 73 customers causes 46% of compute.") for note in document["notes"])
+    even = copy.deepcopy(statement)
+    for row in even["tables"]["customers"]["rows"]:
+        row["cost_usd"] = str(Decimal(statement["figures"]["cost_usd"]["value"]) / 73)
+    done = path_document(even, Stated(Terms(n_draws=200), (), False))
+    assert not [note for note in done["notes"] if "causes" in note]
+
+
+def test_the_interval_over_customers_holds_the_truth_about_as_often_as_the_page_says(repo: Path) -> None:
+    """Of 150 products a share of 86% is off by √(.86 · .14/150) = 2.8 points; three of these are 8.5."""
+    spec = importlib.util.spec_from_file_location("coverage_tool", repo / "tools/customer_interval_coverage.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.coverage(1.0, 73, 150) == pytest.approx(0.86, abs=0.085)
+    # Heavier customers are held less often, which the tolerance must see.
+    assert tool.coverage(2.0, 73, 150) == pytest.approx(0.67, abs=0.115) and tool.coverage(2.0, 73, 150) < 0.775
