@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from solvent.choose.offers import memory
+from solvent.choose.offers import memory, read
 from solvent.choose.offers.demand import from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, read_offers
@@ -188,6 +188,10 @@ def test_a_missing_speed_or_price_leaves_an_offer_out(tmp_path: Path) -> None:
     assert passed == [] and [reason.line for reason in out[0][1]] == ["unknown: how fast it is"]
 
 
+OWNED = (
+    f'[[choices]]\nid = "o"\nkind = "owned"\nmodel = "x"\n{MACHINE}'
+    "capital_usd = 10\nlife_years = 1\nwatts = 5\nusd_per_kwh = 0.1\n"
+)
 FAULTS: list[tuple[str, str]] = [
     ("[[choices]]\nid = 1\n", "choices"),
     (RENTED.replace("usd_per_hour", "usd_per_hours"), "is `usd_per_hour` meant?"),
@@ -213,6 +217,24 @@ FAULTS: list[tuple[str, str]] = [
     ("[demand]\noutputs_per_day = 5\n", "a stated day needs"),
     ("[demand]\nby_hour = [1, 2]\n", "at least 24"),
     ("not toml", "not TOML"),
+    (RENTED.replace("usd_per_hour = 2", "usd_per_hour = true"), "a number is expected"),
+    (RENTED.replace("usd_per_hour = 2", 'usd_per_hour = "2"'), "a number is expected"),
+    (RENTED + "n_machines_max = true\n", "a number is expected"),
+    (RENTED.replace("usd_per_hour = 2", "price_usd_per_mtok = { input = true }"), "a number is expected"),
+    (RENTED + "n_machines_max = 10000000000\n", "less than or equal to 1000000000"),
+    (RENTED + "n_machines_max = 1.5\n", "integer"),
+    ('[needs]\nttft_s = "1"\n', "a number is expected"),
+    ("[demand]\nby_hour = [" + "true, " * 24 + "]\n", "a number is expected"),
+    (
+        RENTED + 'quality = [{ metric = "q", value = 0.5, low = 0.9, method = "measured", source = "s" }]\n',
+        "low ≤ value",
+    ),
+    (
+        RENTED + "quality = [" + '{ metric = "q", value = 0.5, method = "measured", source = "s" }, ' * 2 + "]\n",
+        "two scores on q",
+    ),
+    (OWNED + 'billed = "hour"\n', "paid for, used or not"),
+    (OWNED + "residual_usd = { value = 5, high = 100 }\n", "residual_usd 100; expected at most capital_usd 10"),
 ]
 
 
@@ -222,6 +244,33 @@ def test_a_fault_is_told_in_one_line(text: str, told: str, tmp_path: Path) -> No
         offers(tmp_path, text)
     line = str(caught.value)
     assert told in line and "\n" not in line and "offers.toml" in line, line
+
+
+def test_more_offers_than_are_allowed_are_told_before_all_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    real = read._offer
+    monkeypatch.setattr(read, "_offer", lambda *words: made.append(words) or real(*words))
+    monkeypatch.setattr(read, "MAX_OFFERS", 3)
+    variants = "variants = [" + ", ".join(f'{{ id = "{k}" }}' for k in range(50)) + "]\n"
+    with pytest.raises(ChoiceError, match="more than 3 offers"):
+        offers(tmp_path, RENTED + variants)
+    assert len(made) == 4
+
+
+def test_whoever_sells_under_another_name_is_barred_too(tmp_path: Path) -> None:
+    text = f'[[choices]]\nid = "a"\nkind = "api"\nmodel = "x"\n{HEAD}price_usd_per_mtok = {{ input = 1, output = 2 }}\n'
+    (unnamed,) = offers(tmp_path, text)
+    (provided,) = offers(tmp_path, text + 'provider = "Acme "\n')
+    barred = Needs(barred_vendors=("acme",))
+    assert [reason.line for reason in reasons_against(provided, barred)] == ["Acme is barred"]
+    (reason,) = reasons_against(unnamed, barred)
+    assert reason.line == "nobody says who serves it, and vendors are barred"
+    (machine,) = offers(tmp_path, RENTED + 'region = "EU"\n')
+    assert reasons_against(machine, barred) == []
+    assert reasons_against(machine, Needs(regions=("eu",))) == []
+    assert reasons_against(machine, Needs(regions=("us",))) != []
 
 
 def test_a_stated_day_and_its_factor(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from solvent.choose.mix.plan import Infeasible, Plan, Relaxation
 from solvent.choose.offers.demand import Demand
@@ -25,6 +26,7 @@ NAMES = (
     "barred_vendors",
     "power_cap_w",
     "budget_usd_per_day",
+    "headroom",
 )
 _LABELS = {
     "ttft_s": ("time to first token", "s", "at most"),
@@ -35,9 +37,13 @@ _LABELS = {
     "barred_vendors": ("barred vendors", "", ""),
     "power_cap_w": ("power cap", "W", "at most"),
     "budget_usd_per_day": ("budget", "USD/day", "at most"),
+    "headroom": ("headroom", "", "at least"),
 }
-# A relaxed plan need only exist: it is found faster with a wider gap. Budgets are told at the usual one.
-_GAP = 1e-3
+# A relaxed plan need only exist: it is found faster with a wider gap. A budget is told closer.
+_GAP, _BUDGET_GAP = 1e-3, 1e-6
+# Caps and headroom are told to this part of what is asked for.
+_CLOSE = 1e-6
+_MAX_HALVINGS = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,10 @@ class _Case:
     offers: Sequence[Offer]
     demand: Demand
 
-    def plan(self, needs: Needs) -> Plan | None:
+    def plan(self, needs: Needs, gap: float = _GAP) -> Plan | None:
         from solvent.choose.mix.solve import plan_or_none
 
-        return plan_or_none(self.offers, self.demand, needs, gap=_GAP)
+        return plan_or_none(self.offers, self.demand, needs, gap=gap)
 
 
 def infeasible(offers: Sequence[Offer], demand: Demand, needs: Needs) -> Infeasible:
@@ -73,21 +79,21 @@ def _headline(offers: Sequence[Offer], usable: Sequence[Offer]) -> str:
 
 
 def _is_stated(needs: Needs, name: str) -> bool:
-    return getattr(needs, name) not in (None, ())
+    return getattr(needs, name) not in (None, ()) and (name, needs.headroom) != ("headroom", 0.0)
 
 
 def _without(needs: Needs, names: Sequence[str]) -> Needs:
-    changes = {name: () if name in ("regions", "barred_vendors") else None for name in names}
+    nothing = {"regions": (), "barred_vendors": (), "headroom": 0.0}
+    changes = {name: nothing.get(name) for name in names}
     return replace(needs, **changes)  # type: ignore[arg-type]
 
 
 def _fewest(case: _Case, needs: Needs, stated: Sequence[str]) -> list[Relaxation]:
-    """Drops every need, takes each back that a plan can meet beside those already back, then measures the others."""
-    dropped = list(stated)
-    for name in stated:
-        rest = [other for other in dropped if other != name]
-        if case.plan(_without(needs, rest)) is not None:
-            dropped = rest
+    """Of the smallest sets of needs without which there is a plan the one with the cheapest, then the least of each.
+
+    Each is measured with those before it at what was enough and those after it dropped.
+    """
+    dropped = _smallest(case, needs, stated)
     relaxed, found = _without(needs, dropped), []
     for name in dropped:
         # The others stay dropped while this one is measured, then it is put back at what is enough.
@@ -99,16 +105,31 @@ def _fewest(case: _Case, needs: Needs, stated: Sequence[str]) -> list[Relaxation
     return found
 
 
+def _smallest(case: _Case, needs: Needs, stated: Sequence[str]) -> tuple[str, ...]:
+    """No single need is enough, all of them are."""
+    for size in range(2, len(stated)):
+        plans = [(names, case.plan(_without(needs, names))) for names in combinations(stated, size)]
+        found = [(plan.usd_per_day, names) for names, plan in plans if plan is not None]
+        if found:
+            return min(found)[1]
+    return tuple(stated)
+
+
 def _least(case: _Case, needs: Needs, name: str) -> Relaxation | None:
     """The least change of one need that lets a plan exist, the others as they stand; None where none does."""
     plan = case.plan(_without(needs, [name]))
     if plan is None:
         return None
     if name == "budget_usd_per_day":
+        plan = case.plan(_without(needs, [name]), _BUDGET_GAP) or plan
         return _relaxation(needs, name, plan.usd_per_day, plan)
     if name in ("regions", "barred_vendors"):
         return _names_needed(case, needs, name)
-    steps = _power_steps(case, needs, plan) if name == "power_cap_w" else _steps(case, needs, name)
+    if name == "power_cap_w":
+        return _least_cap(case, needs, plan)
+    if name == "headroom":
+        return _most_headroom(case, needs, plan)
+    steps = _steps(case, needs, name)
     enough, best = _first(steps, lambda value: case.plan(replace(needs, **{name: value})))  # type: ignore[arg-type]
     return _relaxation(needs, name, enough, best or plan)
 
@@ -123,14 +144,30 @@ def _steps(case: _Case, needs: Needs, name: str) -> list[float]:
     return sorted(values, reverse=name in ("quality_floor", "context_tok"))
 
 
-def _power_steps(case: _Case, needs: Needs, plan: Plan) -> list[float]:
-    """Caps between the wanted one and what the plan without a cap draws, in steps of a machine of some kind."""
-    cap = needs.power_cap_w or 0.0
-    watts = sorted({offer.watts.value for offer in case.offers if offer.watts and offer.watts.value > 0})
-    step = watts[0] if watts else plan.watts_peak
-    n = int((plan.watts_peak - cap) // step) + 1 if step > 0 else 0
-    n = min(n, 4096)
-    return [cap + (plan.watts_peak - cap) * (k + 1) / (n + 1) for k in range(n)] + [plan.watts_peak]
+def _least_cap(case: _Case, needs: Needs, plan: Plan) -> Relaxation:
+    """The least peak of any plan, by halving: each plan found lowers it to what the plan itself draws."""
+    low, best = needs.power_cap_w or 0.0, plan
+    for _ in range(_MAX_HALVINGS):
+        if best.watts_peak - low <= _CLOSE * best.watts_peak:
+            break
+        # First just below the plan: machines come whole, and often there is no plan between.
+        for cap in (best.watts_peak * (1 - _CLOSE), (low + best.watts_peak) / 2):
+            found = case.plan(replace(needs, power_cap_w=cap))
+            if found is None:
+                low = cap
+                break
+            best = found
+    return _relaxation(needs, "power_cap_w", best.watts_peak, best)
+
+
+def _most_headroom(case: _Case, needs: Needs, plan: Plan) -> Relaxation:
+    """The most of it that leaves a plan, by halving, rounded down."""
+    low, high, best = 0.0, needs.headroom, plan
+    while high - low > _CLOSE:
+        middle = (low + high) / 2
+        found = case.plan(replace(needs, headroom=middle))
+        low, high, best = (low, middle, best) if found is None else (middle, high, found)
+    return _relaxation(needs, "headroom", low, best)
 
 
 def _first(steps: Sequence[float], attempt: Callable[[float], Plan | None]) -> tuple[float | None, Plan | None]:

@@ -24,6 +24,8 @@ from solvent.errors import ChoiceError
 
 GAP = 1e-3
 TIME_LIMIT_S = 18.0
+# What doubles lose in a sum of some hundred products, relative: a budget told to the last digit is kept.
+ROUNDING = 1e-12
 
 
 def cheapest_mix(
@@ -49,11 +51,13 @@ def plan_or_none(
     if total.input_tok + total.cache_read_tok + total.output_tok <= 0:
         raise ChoiceError("demand", "no tokens in any hour", "a day that asks for something", "add [demand] or --log")
     usable, out = screened(offers, needs)
-    if needs.n_bad_ends:
-        plan = protected_plan(usable, demand, needs, gap, time_limit_s)
-    else:
-        plan = _nominal_plan(usable, demand, needs, gap, time_limit_s)
-    if plan is None or (needs.budget_usd_per_day is not None and plan.usd_per_day > needs.budget_usd_per_day):
+    find = protected_plan if needs.n_bad_ends else _nominal_plan
+    plan = find(usable, demand, needs, gap, time_limit_s)
+    budget = needs.budget_usd_per_day
+    if plan is not None and budget is not None and plan.bound_usd_per_day <= budget < plan.usd_per_day:
+        # A cheaper plan that the gap hides may keep the budget.
+        plan = find(usable, demand, needs, 0.0, time_limit_s)
+    if plan is None or (budget is not None and plan.usd_per_day > budget * (1 + ROUNDING)):
         return None
     return replace(plan, excluded=tuple((offer, tuple(reasons)) for offer, reasons in out))
 

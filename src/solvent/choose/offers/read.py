@@ -58,8 +58,8 @@ class Tables:
                 raise ChoiceError(where, "an id that stands twice", "ids of their own", "rename one")
             for offer in _priced(choice, market, where, self.path.parent):
                 offers[offer.id] = replace(offer, family=family)
-        if len(offers) > MAX_OFFERS:
-            raise ChoiceError(str(self.path), f"{len(offers):,} offers", f"at most {MAX_OFFERS:,}")
+            if len(offers) > MAX_OFFERS:
+                raise ChoiceError(str(self.path), f"more than {MAX_OFFERS:,} offers", f"at most {MAX_OFFERS:,}")
         return list(offers.values())
 
     def demand(self, of_statement: Demand | None) -> Demand:
@@ -126,8 +126,10 @@ def _offer(choice: Choice, where: str, folder: Path) -> Offer:
     hourly = rentals.usd_per_hour(choice, where) if choice.kind != "api" else None
     fast = _speed(choice, where, folder)
     own = choice.quality[0] if choice.quality else None
+    # Whose prices an API has is who serves it, where nobody says otherwise.
+    vendor = choice.provider if choice.provider and choice.vendor == "own" else choice.vendor
     return Offer(
-        choice.id, choice.kind, choice.vendor, choice.region, choice.model,
+        choice.id, choice.kind, vendor, choice.region, choice.model,
         choice.weight_format, choice.cache_format, choice.batch, choice.context_tok, day, source,
         price_usd_per_mtok=choice.price_usd_per_mtok,
         usd_per_hour=hourly,
@@ -206,7 +208,7 @@ def _rate(number: Quantity | None, choice: Choice, where: str) -> Range | None:
 def _score(score: Score) -> Range:
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
-    return Range(score.value, min(low, score.value), max(high, score.value), score.method, score.source)
+    return Range(score.value, low, high, score.method, score.source)
 
 
 def demand_of(table: DemandTable, of_statement: Demand | None, where: str) -> Demand:

@@ -70,13 +70,14 @@ def _owned(choice: Choice, where: str) -> Range:
     assert choice.watts is not None and choice.usd_per_kwh is not None
     hours_used = choice.life_years * DAYS_PER_YEAR * len(hours_of(choice, where) or range(HOURS_PER_DAY))
     residual = choice.residual_usd or Quantity(value=0.0)
-    if residual.value > choice.capital_usd:
-        raise ChoiceError(where, f"residual_usd {residual.value:g}", f"at most capital_usd {choice.capital_usd:g}")
+    left_usd = max(residual.value, residual.high or 0.0)
+    if left_usd > choice.capital_usd:
+        raise ChoiceError(where, f"residual_usd {left_usd:g}", f"at most capital_usd {choice.capital_usd:g}")
     parts = [_ends(residual), _ends(choice.watts), _ends(choice.usd_per_kwh)]
 
-    def usd(left_usd: float, watts: float, per_kwh: float) -> float:
+    def usd(residual_usd: float, watts: float, per_kwh: float) -> float:
         power = watts / 1000 * choice.pue * per_kwh
-        return ((choice.capital_usd or 0.0) - left_usd) / hours_used * (1 + choice.operator_share) + power * (
+        return ((choice.capital_usd or 0.0) - residual_usd) / hours_used * (1 + choice.operator_share) + power * (
             1 + choice.operator_share
         )
 

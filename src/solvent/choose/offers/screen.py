@@ -76,11 +76,13 @@ def reasons_against(offer: Offer, needs: Needs) -> list[Reason]:
     reasons += _latest("itl_s", "inter-token latency", offer.itl_s, needs.itl_s)
     reasons += _quality(offer, needs)
     reasons += _context(offer, needs)
-    if needs.regions and offer.region not in needs.regions:
+    if needs.regions and (offer.region or "").lower() not in {region.lower() for region in needs.regions}:
         found = f"runs in {offer.region}" if offer.region else "nobody says where it runs"
         reasons.append(Reason("regions", f"{found}; allowed: {', '.join(needs.regions)}"))
     if offer.vendor.lower() in {vendor.lower() for vendor in needs.barred_vendors}:
         reasons.append(Reason("barred_vendors", f"{offer.vendor} is barred"))
+    elif needs.barred_vendors and offer.is_api and offer.vendor == "own":
+        reasons.append(Reason("barred_vendors", "nobody says who serves it, and vendors are barred"))
     if needs.power_cap_w is not None and not offer.is_api and offer.watts is None:
         reasons.append(Reason("power_cap_w", "its watts are unknown, and there is a power cap"))
     return reasons

@@ -10,24 +10,58 @@ import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from solvent.choose.offers.record import KINDS, TOKEN_PRICES, Kind
 from solvent.figure import Method
 
 MAX_CHOICES = 20_000
 MAX_VARIANTS = 200
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=500)]
-Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+def _number(value: Any) -> Any:
+    """Neither true nor "2" is a number."""
+    if isinstance(value, bool | str):
+        raise ValueError("a number is expected")
+    return value
+
+
+_Float = Annotated[float, BeforeValidator(_number)]
+Amount = Annotated[_Float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Positive = Annotated[_Float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Share = Annotated[_Float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class Table(BaseModel):
-    """Unknown keys are errors, so that a typo never goes unnoticed."""
+    """Unknown keys are errors, so that a typo never goes unnoticed; neither does a number that is none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_guess(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if (isinstance(value, bool) and bool not in kinds) or (isinstance(value, str) and str not in kinds):
+            return _number(value) if kinds & {int, float, Quantity} else value
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types that an annotation allows, those inside tuples too."""
+    parts = get_args(annotation)
+    return set().union(*(_kinds(part) for part in parts)) if parts else {annotation}
 
 
 class Quantity(Table):
@@ -41,11 +75,14 @@ class Quantity(Table):
 
     @model_validator(mode="after")
     def _is_an_interval(self) -> Quantity:
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
-        if not low <= self.value <= high:
-            raise ValueError(f"expected low ≤ value ≤ high, not {low:g} ≤ {self.value:g} ≤ {high:g}")
+        _check_interval(self.low, self.value, self.high)
         return self
+
+
+def _check_interval(low: float | None, value: float, high: float | None) -> None:
+    low, high = value if low is None else low, value if high is None else high
+    if not low <= value <= high:
+        raise ValueError(f"expected low ≤ value ≤ high, not {low:g} ≤ {value:g} ≤ {high:g}")
 
 
 def _quantity(value: Any) -> Any:
@@ -73,6 +110,11 @@ class Score(Table):
     high: float | None = Field(default=None, ge=0, le=1)
     method: Method
     source: Text = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_an_interval(self) -> Score:
+        _check_interval(self.low, self.value, self.high)
+        return self
 
 
 class Prediction(Table):
@@ -149,6 +191,12 @@ class Choice(Table):
             raise ValueError(f"speed is stated by {' and by '.join(stated)}; leave one")
         if (self.gpu is None) != (self.class_ is None) and self.usd_per_hour is None and self.kind == "rented":
             raise ValueError("a rented machine needs usd_per_hour, or gpu and class of the table of rentals")
+        metrics = [score.metric for score in self.quality]
+        twice = sorted({metric for metric in metrics if metrics.count(metric) > 1})
+        if twice:
+            raise ValueError(f"two scores on {twice[0]}; leave one")
+        if self.kind in ("owned", "workstation") and self.billed == "hour":
+            raise ValueError(f"a machine of kind {self.kind} is paid for, used or not: billed by the day")
         if self.kind in ("owned", "workstation") and self.usd_per_hour is None:
             needed = ("capital_usd", "life_years", "watts", "usd_per_kwh")
             missing = [key for key in needed if getattr(self, key) is None]
