@@ -139,7 +139,8 @@ def run(options: argparse.Namespace) -> None:
     steps = Steps(options.out, about)
     tokens = encode(text)
     if options.budget:
-        picked = pick_cache(loaded.model, encode(options.budget_text.read_text("utf-8")), options.budget)
+        words = encode(options.budget_text.read_text("utf-8"))
+        picked = pick_cache(loaded.model, words, options.budget, n_groups=options.budget_groups)
         PICKED[AUTO] = picked.format
         options.cache.append(AUTO)
         print(f"auto: {json.dumps(picked.document())}", flush=True)
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True, help="text for windows and haystacks")
     parser.add_argument("--cache", action="append", default=[], help="a cache format; give it again for more")
     parser.add_argument("--budget", type=float, help="also a format picked for this mean KL, nats a token")
+    parser.add_argument("--budget-groups", type=int, default=10, help="groups of layers with the same bits")
     parser.add_argument("--budget-text", type=Path, help="what it is picked on: not what is scored")
     parser.add_argument("--contexts", default="2048,8192", help="tokens of a window, a haystack, a packed question")
     parser.add_argument("--scored", type=int, default=8192, help="predictions scored at each context; 0 for none")

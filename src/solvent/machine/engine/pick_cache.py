@@ -89,11 +89,17 @@ class Picked:
 
 
 def pick_cache(
-    model: Model, tokens: Sequence[int], budget_kl: float, window_tok: int = WINDOW_TOK, tell: Tell | None = None
+    model: Model,
+    tokens: Sequence[int],
+    budget_kl: float,
+    window_tok: int = WINDOW_TOK,
+    tell: Tell | None = None,
+    n_groups: int = MAX_GROUPS,
 ) -> Picked:
     """The format of fewest bytes whose mean KL from an f16 cache on the tokens stays within the budget.
 
     budget_kl: nats per token.   window_tok: the second half of each window is scored.   tell: is told how far it is.
+    n_groups: of layers that get the same bits; each takes two measurements.
     Raises: EngineError (a budget that 8 bits everywhere don't meet: says what they give; too few tokens)"""
     CacheBudget(budget_kl)
     if len(tokens) < window_tok or not 2 <= window_tok <= model.config.context:
@@ -101,7 +107,7 @@ def pick_cache(
             "tokens", f"{len(tokens)} for windows of {window_tok}", "at least one whole window in the context"
         )
     n_layers, head_size = model.config.n_layers, model.config.head_size
-    groups = np.array_split(np.arange(n_layers), min(MAX_GROUPS, n_layers))
+    groups = np.array_split(np.arange(n_layers), min(max(1, n_groups), n_layers))
     n_measured, n_expected = 0, 2 * len(groups) + 4
     reference = _Reference(model, tokens, window_tok)
 
