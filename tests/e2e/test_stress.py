@@ -254,3 +254,44 @@ def test_the_command_runs_as_a_program(folder: Path) -> None:
     command = [sys.executable, "-m", "solvent", "stress", str(folder / "solvent.json"), "--only", "use-times-ten"]
     done = subprocess.run([*command, "--check"], capture_output=True, text=True, timeout=60, env=environment)
     assert (done.returncode, done.stderr) == (1, "") and "−$67,096" in done.stdout
+
+
+def test_check_says_what_it_could_not_judge_and_how_old_things_are(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scenarios.toml"
+    barred = ENTRY.replace('"dearer"', '"barred"') + 'bars = ["largest"]\nnotice_days = 5\n'
+    barred += "[scenarios.migration]\nperson_days = 20\nlow = 4\nhigh = 60\nusd_per_person_day = 800\npeople = 2\n"
+    path.write_text(HEAD + ENTRY + CHANGE.format(1.001) + barred, "utf-8")
+    words = ["stress", str(folder / "lenient.json"), "--scenarios", str(path), "--as-of", "2026-08-29", "--check"]
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr()
+    out = " ".join(told.out.split())
+    assert told.err == "solvent: not judged without --offers: barred; or leave them out with --only\n"
+    assert "moving takes 2 people 10 days (2 to 30), notice is 5 days: 5 days without service (0 to 25)" in out
+    # 1 March 2026 is 181 days before.
+    assert "Older than 180 days on 2026-08-29" in out and "stale: dated 2026-03-01" in out
+    assert main([*words, "--only", "dearer", "--stale-after", "181"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "stale: dated" not in out and "Older than 181 days on 2026-08-29 (1): audit (2025-04-08)" in out
+
+
+def test_headlines_are_told_with_what_they_make_of_the_plan(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offers = tmp_path / "offers.toml"
+    offers.write_text(OFFERS, "utf-8")
+    path = tmp_path / "signals.toml"
+    path.write_text('schema = "solvent.signals/1"\n' + SIGNAL.format("dearer", 2, 0.9), "utf-8")
+    words = [folder / "solvent.json", "--only", "api-price-doubled", "--offers", offers, "--signals", path]
+    document = stressed(capsys, *words)
+    [told], plan = document["signals"]["told"], document["plan"]
+    # Every offer here is an API's, so that both double.
+    assert told["replan"]["compute_usd"] == pytest.approx(2 * plan["compute_usd"], rel=1e-6)
+    assert document["signals"]["plan_margin_usd"] == plan["margin_usd"] and told["flips_plan"] is False
+    for row in document["scenarios"]:
+        for what, name in row["replan"]["figures"].items():
+            assert float(document["figures"][name]["value"]) == pytest.approx(row["replan"][what], rel=1e-6)
+    page = section_of(folder, document)
+    assert "takes the margin of the cheapest plan from" in page and 'data-figure="stress_as_things_are_plan_m' in page
