@@ -16,6 +16,7 @@ from solvent.choose.mix import branch, generate, program, reduce, search
 from solvent.choose.mix.columns import Columns, columns_of
 from solvent.choose.mix.crowd import crowded_out
 from solvent.choose.mix.decompose import dealt, rests, usd_of
+from solvent.choose.mix.greedy import greedy
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.solve import cheapest_mix, plan_or_none
@@ -294,9 +295,32 @@ def test_time_that_ends_at_once_leaves_a_bound_that_holds() -> None:
         work = branch.Branch(columns, generate.candidates(columns), 1e-9, perf_counter() - 1)
         found = branch.split_days(work, replace(best, bound_usd=best.bound_usd / 2))
         assert found is not None and found.bound_usd == best.bound_usd / 2
-        assert branch.split_days(work, None) is None
+        start = branch.split_days(work, None)
+        assert start is None or (start.bound_usd == 0.0 and usd_of(columns, start) >= best.bound_usd * (1 - SOLVER))
         checked += 1
     assert checked > 20
+
+
+def test_a_greedy_plan_keeps_pools_caps_and_numbers() -> None:
+    found = 0
+    for seed in range(6000, 6200):
+        offers, demand, needs = small_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        counts = greedy(columns)
+        if counts is None:
+            continue
+        machines = columns.machines
+        n = counts.by_hour + counts.by_day[:, None]
+        assert (n <= machines.n_max[:, None]).all()
+        watts = (n * (machines.cover > 0) * machines.watts[:, None]).sum(axis=0)[columns.busy]
+        assert (watts <= columns.cap_w * (1 + RELATIVE)).all()
+        for pool in set(machines.pool.tolist()) - {-1}:
+            members = machines.pool == pool
+            assert (n[members].sum(axis=0) <= machines.pool_max[members][0]).all()
+        best = search.minimise(columns, 0.0, 60)
+        assert best is not None and usd_of(columns, counts) >= usd_of(columns, best) * (1 - SOLVER)
+        found += 1
+    assert found > 80
 
 
 def test_the_hours_bound_the_day_however_machine_days_are_dealt() -> None:
@@ -312,7 +336,7 @@ def test_the_hours_bound_the_day_however_machine_days_are_dealt() -> None:
         low = rng.integers(0, whole.by_day + 1)
         bound = float((columns.machines.usd * low).sum())
         for _, hour in dealt(columns, rng.uniform(0, 3, 24), low):
-            counts = branch.one_hour(hour, perf_counter() + 60)
+            counts = branch.one_hour(hour, 1e-6, perf_counter() + 60)
             assert counts is not None
             bound += counts.bound_usd
         assert bound <= whole.bound_usd * (1 + SOLVER) + 1e-12

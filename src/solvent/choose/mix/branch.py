@@ -17,6 +17,7 @@ import numpy as np
 from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.decompose import dealt, fits, rests, usd_of
 from solvent.choose.mix.generate import left_in, priced_out
+from solvent.choose.mix.greedy import greedy
 from solvent.choose.mix.program import Counts, Picked, Solved, solve
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.reduce import together
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-# Hours are solved closer than the day, so that their gaps don't add up to the day's.
-HOUR_GAP = 1e-5
+# Hours are solved so much closer than the day, for their gaps come on top of what machine-days leave open.
+HOUR_SHARE = 0.1
 # A machine-day count of the linear program this near to a whole one is whole; hours dispute one by more than this.
 WHOLE = 1e-6
 
@@ -79,6 +80,8 @@ def split_days(branch: Branch, first: Counts | None) -> Counts | None:
     best = _Best(first, np.inf if first is None else usd_of(columns, first), set())
     if first is not None:
         _cover_anew(branch, best, first.by_day)
+    else:
+        best.offer(columns, greedy(columns))
     none = np.zeros(len(columns.machines), np.int64)
     everything = (none, np.where(columns.machines.by_day, columns.machines.n_max, none))
     heap: list[tuple[float, int, Ints, Ints]] = [(0.0 if first is None else first.bound_usd, 0, *everything)]
@@ -116,9 +119,10 @@ def _bounded(branch: Branch, best: _Best, low: Ints, high: Ints) -> tuple[float,
     enough_usd = best.usd * (1 - branch.gap)
     if relaxed.usd >= enough_usd:
         return relaxed.usd, None
+    had_none = best.counts is None
     for rounded in (np.rint, np.ceil):
         _cover_anew(branch, best, np.clip(rounded(relaxed.day - WHOLE).astype(np.int64), low, high))
-        if best.counts is not None:
+        if not had_none or best.counts is not None:
             break
     # Plans dearer than the best aren't asked about, so that columns that only they have may go.
     room_usd = best.usd - relaxed.usd + 1e-7 * abs(relaxed.usd)
@@ -159,7 +163,7 @@ def _cover_anew(branch: Branch, best: _Best, by_day: Ints) -> None:
     by_hour = np.zeros((len(columns.machines), len(columns.busy)), np.int64)
     paid_usd = float((columns.machines.usd * by_day).sum())
     for h, rest in rests(columns, by_day):
-        found = one_hour(rest, branch.ends_s)
+        found = one_hour(rest, branch.gap * HOUR_SHARE, branch.ends_s)
         paid_usd += np.inf if found is None else found.bound_usd
         if found is None or paid_usd >= best.usd:
             return
@@ -182,7 +186,7 @@ def _bound_of_hours(branch: Branch, within: Columns, relaxed: Solved, low: Ints,
         members = np.array([numbers[group] for group in hour.machines.offers], np.int64)
         useful = left.day[members] | left.hour[members, h]
         less = pruned(replace(hour, machines=hour.machines.only(useful)))
-        counts = one_hour(less, branch.ends_s)
+        counts = one_hour(less, branch.gap * HOUR_SHARE, branch.ends_s)
         if counts is None:
             if branch.is_late():
                 raise _Late
@@ -194,10 +198,10 @@ def _bound_of_hours(branch: Branch, within: Columns, relaxed: Solved, low: Ints,
     return bound_usd, low + wanted / np.maximum(n_open, 1)
 
 
-def one_hour(columns: Columns, ends_s: float) -> Counts | None:
+def one_hour(columns: Columns, gap: float, ends_s: float) -> Counts | None:
     """The counts of one hour alone; None where it can't be served, or not in the time."""
     left_s = ends_s - perf_counter()
     try:
-        return together(columns, HOUR_GAP, left_s) if left_s > 0 else None
+        return together(columns, gap, left_s) if left_s > 0 else None
     except ChoiceError:
         return None

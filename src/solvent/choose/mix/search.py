@@ -63,7 +63,12 @@ def _tied(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
     left_s = started_s + time_limit_s - perf_counter()
     if found is not None and (_is_near(columns, found, gap) or left_s < time_limit_s * HOUR_SHARE):
         return found
-    again = together(columns, gap, max(left_s, time_limit_s * (1 - BRANCH_SHARE)))
+    try:
+        again = together(columns, gap, max(left_s, time_limit_s * (1 - BRANCH_SHARE)))
+    except ChoiceError:
+        if found is None:
+            raise
+        return found
     if found is None or again is None:
         return found or again
     cheaper = min(found, again, key=lambda counts: usd_of(columns, counts))
