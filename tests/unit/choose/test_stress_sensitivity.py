@@ -13,10 +13,20 @@ import pytest
 from scipy.stats import uniform
 from stress_statements import statement
 
+from solvent.choose.stress import sensitivity
 from solvent.choose.stress.outcome import Model
 from solvent.choose.stress.product import from_statement
 from solvent.choose.stress.scenario_file import Scenario
-from solvent.choose.stress.sensitivity import LogNormal, Mixture, decide, distributions, indices, sampled
+from solvent.choose.stress.sensitivity import (
+    Index,
+    LogNormal,
+    Mixture,
+    Sensitivity,
+    decide,
+    distributions,
+    indices,
+    sampled,
+)
 
 N, TOLERANCE = 4_096, 0.03
 NAMES = ("x1", "x2", "x3")
@@ -129,3 +139,27 @@ def test_a_verdict_that_almost_never_turns_has_no_indices() -> None:
     model = Model(from_statement(statement(limit=0.01)))
     found = decide(model, [scenario("big", 1.0, assumption="api_price", times=2.0, low=0.5, high=4.0)], 256)
     assert found["policy_holds"].indices == () and found["policy_holds"].mean == 0.0
+
+
+def index(key: str, total: float, low: float, high: float) -> Index:
+    return Index(key, total, low, high, total, low, high)
+
+
+def test_who_decides_is_named_with_all_that_the_samples_cant_tell_apart() -> None:
+    one, two, three = index("a", 0.6, 0.5, 0.7), index("b", 0.3, 0.2, 0.49), index("c", 0.3, 0.1, 0.5)
+    assert Sensitivity("x", (one, two), 0, 0, 0).leaders() == ("a",)
+    assert Sensitivity("x", (one, two, three), 0, 0, 0).leaders() == ("a", "c")
+    assert Sensitivity("x", (), 0, 0, 0).leaders() == ()
+
+
+def test_more_samples_are_drawn_where_two_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "N_SAMPLES", 128)
+    monkeypatch.setattr(sensitivity, "N_MORE", 256)
+    monkeypatch.setattr(sensitivity.decide, "__defaults__", (128,))
+    model = Model(from_statement(statement(limit=0.9)))
+    wide = {"assumption": "api_price", "times": 1.0, "low": 0.5, "high": 2.0}
+    apart = [scenario("big", 1.0, **wide), scenario("small", 1.0, assumption="seats", times=0.99, low=0.98, high=1.0)]
+    close = [scenario("one", 1.0, **wide), scenario("two", 1.0, **wide | {"vendor": "openai"})]
+    found = sensitivity.decided(model, apart)["margin_usd"]
+    assert (found.n_samples, found.leaders()) == (128, ("api_price",))
+    assert sensitivity.decided(model, close)["margin_usd"].n_samples == 256
