@@ -70,7 +70,8 @@ def intervals_toml(exam: dict[str, Paper]) -> str:
         paper = exam[regime]
         rows = _first_rows(paper)
         for target in TARGETS:
-            found = learn([paper.points[i].setup for i in rows], paper.residuals(target)[rows])
+            setups = [paper.points[i].setup for i in rows]
+            found = learn(setups, paper.residuals(target)[rows], groups=paper.fold[rows])
             weights = ", ".join(f"{w:.5f}" for w in found.weights)
             lines += [
                 f"\n[{regime}.{target}]",

@@ -4,8 +4,10 @@
 
 Reads systems/silicon_sample.csv from the wheel (`pip download --no-deps aiconfigurator-core==0.12.0`, Apache-2.0),
 keeps every row, and puts the layouts that its several sources write in different ways into one: GPUs, whether
-attention is replicated over them (data parallel), and over how many the experts are spread. Nothing is corrected
-by its measured value. The rules stand in `layout` and in docs/reference/predictions.md.
+attention is replicated over them (data parallel), and over how many the experts are spread. What the source leaves
+out, but the launch scripts of its benchmark state (SemiAnalysisAI/InferenceX, Apache-2.0, benchmarks/ and configs as
+of each row's day), is added: `held_steps`, `speculative`. Nothing is set or corrected by its measured value. The
+rules stand in `layout`, `held_steps`, `speculative` and in docs/reference/predictions.md.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import zstandard
 
 TARGET = Path(__file__).resolve().parents[1] / "src/solvent/choose/data/serving-points.csv.zst"
 MEMBER = "aiconfigurator_core/systems/silicon_sample.csv"
+BLACKWELL = ("b200_sxm", "b300_sxm")
 COLUMNS = [
     "id",
     "date",
@@ -40,6 +43,8 @@ COLUMNS = [
     "expert_gpus",
     "prefill_gpus",
     "decode_gpus",
+    "held_steps",
+    "speculative",
     "ttft_s",
     "tpot_s",
 ]
@@ -117,6 +122,46 @@ def canonical(row: dict[str, str]) -> dict[str, str]:
     return point
 
 
+def held_steps(point: dict[str, str]) -> int:
+    """Decoding steps that the launch script lets a request wait before its prompt is read; 0 where it says nothing.
+
+    SGLang on B200 and B300: --scheduler-recv-interval, 30 from 16 requests on, else 10 (dsr1_*, qwen3.5_*); always 10
+    for GLM-5 in fp4, Qwen3.5 in fp8 on B300 and DeepSeek in fp8 on four GPUs. TensorRT-LLM, 1024 in and out:
+    batch_wait_timeout_iters, 20 for Llama 70B on fewer than eight GPUs (70b_*_trt), 40 for DeepSeek in fp8 on B200
+    from 64 requests on, since 2026-01-29 (dsr1_fp8_b200_trt.sh)."""
+    if point["mode"] != "agg" or not point["date"]:
+        return 0
+    model, system, form = point["model"].lower(), point["system"], point["format"]
+    n_gpus, concurrency = int(point["n_gpus"]), int(point["concurrency"])
+    if point["backend"] == "sglang" and system in BLACKWELL:
+        if "glm-5" in model:
+            return 10 if form == "fp4" else 0
+        always = ("qwen3.5" in model and form == "fp8" and system == "b300_sxm") or (
+            "deepseek" in model and form == "fp8" and n_gpus == 4
+        )
+        return 10 if always or concurrency < 16 else 30
+    if point["backend"] == "trtllm" and (point["isl_tok"], point["osl_tok"]) == ("1024", "1024"):
+        if "llama" in model and "70b" in model and n_gpus < 8:
+            return 20
+        if "deepseek" in model and form == "fp8" and system == "b200_sxm" and concurrency >= 64:
+            return 40 if point["date"] >= "2026-01-29" else 0
+    return 0
+
+
+def speculative(point: dict[str, str]) -> bool:
+    """Whether only a script that drafts tokens was run with this image, layout and day; where one without was too, no.
+
+    TensorRT-LLM: dsr1-*-trt-mtp came on 2026-01-14 and took image 1.2.0rc6.post3 in February, the others didn't.
+    SGLang 0.5.9: qwen3.5-fp8-b200-sglang-mtp is the layout of four GPUs with every expert cut over all."""
+    if point["mode"] != "agg":
+        return False
+    if point["backend"] == "trtllm" and "deepseek" in point["model"].lower():
+        return point["date"] == "2026-01-14" or point["release"] == "1.2.0rc6.post3"
+    qwen = point["backend"] == "sglang" and "qwen3.5" in point["model"].lower() and point["format"] == "fp8"
+    layout_of_mtp = (point["n_gpus"], point["expert_gpus"], point["replicated_attention"]) == ("4", "1", "0")
+    return qwen and point["release"] == "0.5.9" and point["system"] in BLACKWELL and layout_of_mtp
+
+
 def twin(point: dict[str, str]) -> tuple[float | str, ...]:
     """What rows share that list one measurement: times to 10 µs, as the coarsest source states them, and the load."""
     return (
@@ -139,7 +184,8 @@ def main() -> None:
     points = [canonical(row) for row in rows]
     # A row that states no day takes it from a row that lists the same measurement.
     days = {twin(p): p["date"] for p in points if p["date"]}
-    writer.writerows(p | {"date": p["date"] or days.get(twin(p), "")} for p in points)
+    dated = [p | {"date": p["date"] or days.get(twin(p), "")} for p in points]
+    writer.writerows(p | {"held_steps": held_steps(p), "speculative": int(speculative(p))} for p in dated)
     TARGET.write_bytes(zstandard.ZstdCompressor(level=19).compress(out.getvalue().encode()))
     print(f"{len(rows)} points; sha256 of {MEMBER}: {hashlib.sha256(text).hexdigest()}")
     print(f"wrote {TARGET} ({TARGET.stat().st_size} bytes)")

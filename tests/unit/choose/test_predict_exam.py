@@ -156,3 +156,35 @@ def test_doubling_a_rate_halves_its_demand() -> None:
     assert fast_told.weights_s[0] == pytest.approx(slow_told.weights_s[0] / 2)
     assert fast_told.cache_s[0] == pytest.approx(slow_told.cache_s[0] / 2)
     assert fast_told.compute_s[0] == slow_told.compute_s[0]
+
+
+def test_intervals_cover_groups_that_they_were_not_learned_from() -> None:
+    setups = [p.setup for p in aggregated()[:1200]]
+    groups = np.arange(1200) // 60
+    rng = np.random.default_rng(3)
+    # Points of a group err together: a shift of its own, and little beside.
+    shifts = rng.standard_t(2, 20) * 0.2
+    residuals = shifts[groups] + rng.normal(0, 0.03, 1200)
+
+    def covered(known: bool) -> float:
+        inside = 0.0
+        for group in range(20):
+            held = groups == group
+            rest = groups[~held] if known else None
+            found = learn([s for s, h in zip(setups, held, strict=True) if not h], residuals[~held], groups=rest)
+            low, high = found.span([s for s, h in zip(setups, held, strict=True) if h])
+            inside += float(np.mean((residuals[held] >= low) & (residuals[held] <= high))) / 20
+        return inside
+
+    # Twenty groups, so that one more or less is 5%.
+    assert covered(known=True) >= 0.85
+    assert covered(known=False) <= covered(known=True) - 0.05
+
+
+def test_points_that_err_apart_are_hardly_stretched_and_never_narrowed() -> None:
+    setups = [p.setup for p in aggregated()[:900]]
+    residuals = np.random.default_rng(4).normal(0, 0.2, 900)
+    alone, grouped = learn(setups, residuals), learn(setups, residuals, groups=np.arange(900) // 45)
+    factor = grouped.high / alone.high
+    assert 1.0 <= factor < 1.15
+    assert grouped.low / alone.low == pytest.approx(factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -104,3 +105,40 @@ def test_training_is_deterministic() -> None:
     setups = [p.setup for p in points[:20]]
     one, two = (forecast.train(points, targets=("ttft_s",)).forecast(setups).logs["ttft_s"] for _ in range(2))
     assert (one == two).all()
+
+
+def test_beyond_what_was_measured_the_interval_widens_with_each_doubling_and_says_so() -> None:
+    longest = max(p.setup.isl_tok for p in serving_points() if p.mode == "agg")
+
+    def asked(isl_tok: int) -> tuple[float, tuple[str, ...]]:
+        found = predict_serving("minimax-m2.5", "h200_sxm", "fp8", Parallel(8), Load(isl_tok, 1024, 1))
+        speed = found.output_tok_per_s
+        return math.log(speed.high / speed.low), tuple(x for x in found.leans_on if x.startswith("beyond"))
+
+    inside, said_inside = asked(longest)
+    twice, said = asked(2 * longest)
+    eight, _ = asked(8 * longest)
+    assert said_inside == () and len(said) == 1 and f"isl_tok {2 * longest:,}" in said[0]
+    # 1 + doublings, by what else makes long prompts harder: of the difficulty, ±20%.
+    assert twice / inside == pytest.approx(2, rel=0.2)
+    assert eight / inside == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_gpu", "message"),
+    [
+        ({"layers": 0}, {}, "layers 0"),
+        ({"hidden": float("nan")}, {}, "hidden nan"),
+        ({"kv_heads": 0}, {}, "no cache"),
+        ({"experts": 8, "experts_per_token": 9}, {}, "experts_per_token 9"),
+        ({}, {"memory_bytes_per_s": 0.0}, "memory_bytes_per_s 0"),
+        ({}, {"bf16_flop_per_s": float("inf")}, "bf16_flop_per_s inf"),
+    ],
+)
+def test_a_stated_shape_that_can_not_be_is_refused(
+    of_model: dict[str, float], of_gpu: dict[str, float], message: str
+) -> None:
+    model = replace(model_shape("llama-3.1-70b"), **of_model)  # type: ignore[arg-type]
+    gpu = replace(accelerator("h200_sxm"), **of_gpu)  # type: ignore[arg-type]
+    with pytest.raises(ChoiceError, match=message):
+        predict_serving(model, gpu, "fp8", Parallel(4), LOAD)

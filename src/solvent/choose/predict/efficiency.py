@@ -76,9 +76,10 @@ def physical(logs: Array, told: Demands, groups: Array) -> Physical:
     """Times of each setup under parameters `logs` (logarithms, in `priors` order).
 
     step = (memory⁴ + compute⁴)^¼ + link + overheads + in flight · sequence
-    tpot = step + mixing · (in flight − 1) · prompt / osl
+    tpot = step / accepted (where tokens are drafted) + mixing · (in flight − 1) · prompt / osl
     ttft = (first_token + steps_waited·step + prompt·(1 + queueing·load/(1 − load)) + burst·in flight·prompt
-            + isl·prompt_token) · offset + wait for room;  latency = ttft + (osl − 1)·tpot
+            + isl·prompt_token) · offset + held·(steps held back)·(time between steps) + wait for room
+    latency = ttft + (osl − 1)·tpot
     Only as many requests are in flight as fit; the others wait for whole requests: (asked/fitting − 1)·latency."""
     names = priors().names
     p = {name: np.exp(value) for name, value in zip(names, logs, strict=True) if " " not in name}
@@ -99,10 +100,12 @@ def physical(logs: Array, told: Demands, groups: Array) -> Physical:
     step = step + batch * p["sequence"] * offset["overhead"]
     prompt = told.prompt_compute_s / p["prompt_compute"] / offset["compute"] + told.prompt_link_s / p["link"]
     prompt = prompt + told.prompt_attention_s / p["prompt_attention"] + overhead
-    tpot = step + p["mixing"] * np.maximum(batch - 1, 0.0) * prompt / told.osl_tok
+    accepted = p["accepted"] ** told.speculative
+    tpot = step / accepted + p["mixing"] * np.maximum(batch - 1, 0.0) * prompt / told.osl_tok
     load = np.minimum(batch * prompt / (prompt + told.osl_tok * tpot), MAX_LOAD)
     ttft = p["first_token"] + p["steps_waited"] * step + prompt * (1 + p["queueing"] * load / (1 - load))
     ttft = (ttft + p["burst"] * batch * prompt + told.isl_tok * p["prompt_token"]) * offset["first"]
+    ttft = ttft + p["held"] * told.held_steps * tpot * accepted
     ttft = ttft + (asked / batch - 1) * (ttft + told.osl_tok * tpot)
     return Physical(tpot, ttft, ttft + (told.osl_tok - 1) * tpot)
 

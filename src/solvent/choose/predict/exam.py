@@ -90,7 +90,7 @@ def spans(paper: Paper, target: Target) -> tuple[Array, Array]:
     for number in np.unique(paper.fold):
         held = np.flatnonzero(paper.fold == number)
         other = np.flatnonzero(paper.fold != number)
-        found = learn([setups[i] for i in other], residuals[other])
+        found = learn([setups[i] for i in other], residuals[other], groups=paper.fold[other])
         low[held], high[held] = found.span([setups[i] for i in held])
     return low, high
 

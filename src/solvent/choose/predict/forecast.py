@@ -143,6 +143,8 @@ def _own_features(setup: Setup) -> list[float]:
         float(not setup.date),
         np.log1p(setup.prefill_gpus),
         np.log1p(setup.decode_gpus),
+        setup.held_steps,
+        float(setup.speculative),
         *(float(setup.backend == b) for b in BACKENDS),
         *(float(setup.weight_format == f) for f in FORMATS),
     ]

@@ -1,8 +1,9 @@
 """Calibrated 90% intervals: how far predictions of what was left out of training lay off, and for what.
 
 Conformal: residuals of points that no fold was trained on, divided by a predicted difficulty, so that widths adapt;
-the interval is made of their quantiles, low and high apart. One table for each regime, that is for how much of a
-setup was measured: its configuration's model and GPU together, each elsewhere, or one of them never.
+the interval is made of their quantiles, low and high apart, then stretched until it covers 90% of groups that it wasn't
+learned from: the points of a group err together, so that those of a new one lie further off. One table for each regime,
+that is for how much of a setup was measured: its model and GPU together, each elsewhere, or one of them never.
 What it doesn't do: make the residuals (`exam`). Enter at `widths` and `learn`. Source: arXiv:2107.07511 §2.
 """
 
@@ -28,6 +29,7 @@ REGIMES = ("configuration", "model_and_gpu", "gpu", "family")
 # Residuals below this don't make a setup easier: runs repeat to a few per cent.
 FLOOR = 0.03
 RIDGE = 30.0
+HAIR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,41 @@ def difficulty(setups: Sequence[Setup]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(len(setups), 8)
 
 
-def learn(setups: Sequence[Setup], residuals: Array, level: float = LEVEL) -> Widths:
+def learn(
+    setups: Sequence[Setup], residuals: Array, level: float = LEVEL, groups: NDArray[np.int64] | None = None
+) -> Widths:
     """Widths from residuals log(measured / predicted) of points that weren't trained on. Deterministic.
 
     Ridge regression of log(|residual| + floor), then the (1 ± level)/2 quantiles of residual / difficulty, taken at
-    the conservative order statistic. Raises: AssertionError for fewer than 20 residuals."""
-    n = len(residuals)
-    assert n >= 20, "a 90% interval of fewer than 20 residuals says nothing"
+    the conservative order statistic. groups: of the points that err together; each is left out of the widths in turn,
+    and both ends are multiplied by the smallest factor of at least 1 that covers `level` of the points left out.
+    Raises: AssertionError for fewer than 20 residuals."""
+    assert len(residuals) >= 20, "a 90% interval of fewer than 20 residuals says nothing"
     seen = difficulty(setups)
+    found = _learn(seen, residuals, level)
+    if groups is None or len(names := np.unique(groups)) < 2:
+        return found
+    needed = np.empty(len(residuals))
+    for name in names:
+        held = groups == name
+        scale, low, high = _of_others(seen, residuals, held, level)
+        needed[held] = np.maximum(residuals[held] / (high * scale), residuals[held] / (low * scale))
+    n = len(needed)
+    factor = max(float(np.sort(needed)[min(int(np.ceil(level * (n + 1))) - 1, n - 1)]), 1.0)
+    return Widths(found.weights, found.low * factor, found.high * factor, n)
+
+
+def _of_others(
+    seen: NDArray[np.float64], residuals: Array, held: NDArray[np.bool_], level: float
+) -> tuple[Array, float, float]:
+    """(difficulty of the points held back, low, high), learned from the others; ends at least a hair from 0."""
+    other = _learn(seen[~held], residuals[~held], level)
+    scale = np.exp(seen[held] @ np.array(other.weights))
+    return scale, min(other.low, -HAIR), max(other.high, HAIR)
+
+
+def _learn(seen: NDArray[np.float64], residuals: Array, level: float) -> Widths:
+    n = len(residuals)
     penalty = RIDGE * np.eye(seen.shape[1])
     penalty[0, 0] = 0.0
     weights = np.linalg.solve(seen.T @ seen + penalty, seen.T @ np.log(np.abs(residuals) + FLOOR))

@@ -25,6 +25,9 @@ class Setup:
 
     n_gpus: of the replica.   replicated_attention: each GPU has its own sequences (data-parallel attention).
     expert_gpus: GPUs that experts are spread over whole (1: every expert is cut over all GPUs).
+    held_steps: decoding steps for which the server's settings may hold a request back before its prompt is read
+    (SGLang's scheduler-recv-interval, TensorRT-LLM's batch_wait_timeout_iters); 0: it looks at every step.
+    speculative: drafts tokens and checks them, so that a step gives more than one.
     backend, release, date: "" where not known."""
 
     model: ModelShape
@@ -41,6 +44,8 @@ class Setup:
     date: str = ""
     prefill_gpus: int = 0
     decode_gpus: int = 0
+    held_steps: float = 0.0
+    speculative: bool = False
 
     @property
     def wide_attention(self) -> bool:
@@ -125,6 +130,8 @@ def _point(row: dict[str, str]) -> Point:
         date=row["date"],
         prefill_gpus=int(row["prefill_gpus"]),
         decode_gpus=int(row["decode_gpus"]),
+        held_steps=float(row["held_steps"]),
+        speculative=row["speculative"] == "1",
     )
     mode: Literal["agg", "disagg"] = "agg" if row["mode"] == "agg" else "disagg"
     return Point(row["id"], row["source"], mode, setup, float(row["ttft_s"]), float(row["tpot_s"]))

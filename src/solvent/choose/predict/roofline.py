@@ -27,7 +27,8 @@ class Demands:
     weights_s, routed_s, cache_s: bytes of dense and attention weights, of experts hit, of the cache / bandwidth.
     compute_s, attention_s: operations of the step / rate.   link_s: bytes of two reductions a layer / link.
     prompt_*: the same of one prompt.   layers, joined_layers (over several GPUs), expert_layers: counts.
-    in_flight: requests; room: sequences that the memory holds at isl + osl."""
+    in_flight: requests; room: sequences that the memory holds at isl + osl.
+    held_steps, speculative (0 or 1): as the setup says."""
 
     weights_s: Array
     routed_s: Array
@@ -45,6 +46,8 @@ class Demands:
     room: Array
     isl_tok: Array
     osl_tok: Array
+    held_steps: Array
+    speculative: Array
 
     def pick(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Demands:
         """The same, of some rows only."""
@@ -53,7 +56,9 @@ class Demands:
 
 def demands(setups: Sequence[Setup]) -> Demands:
     """The demands of each setup, at half of its output written (context isl + osl/2)."""
-    return Demands(*np.array([_of_one(setup) for setup in setups], dtype=np.float64).reshape(-1, 16).T)
+    return Demands(
+        *np.array([_of_one(setup) for setup in setups], dtype=np.float64).reshape(-1, len(Demands.__slots__)).T
+    )
 
 
 def _of_one(setup: Setup) -> tuple[float, ...]:
@@ -89,4 +94,6 @@ def _of_one(setup: Setup) -> tuple[float, ...]:
         room,
         setup.isl_tok,
         setup.osl_tok,
+        setup.held_steps,
+        float(setup.speculative),
     )

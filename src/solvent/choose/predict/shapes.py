@@ -186,19 +186,34 @@ def accelerators() -> dict[str, Accelerator]:
 
 
 def model_shape(model: str | ModelShape) -> ModelShape:
-    """A shape by name, case aside. Raises: ChoiceError where the table has no such model."""
+    """A shape by name, case aside. Raises: ChoiceError (no such model in the table, a stated shape that can't be)"""
     if isinstance(model, ModelShape):
+        _check(model.name, model, ("layers", "hidden", "vocab", "heads", "head_dim"))
+        if (model.attention == "gqa" and model.kv_heads < 1) or (model.attention == "mla" and model.latent < 1):
+            raise ChoiceError(model.name, "no cache", "kv_heads of gqa, latent of mla")
+        if model.experts and not 1 <= model.experts_per_token <= model.experts:
+            raise ChoiceError(model.name, f"experts_per_token {model.experts_per_token}", f"1 to {model.experts}")
         return model
     found: ModelShape = _lookup(model, models(), "model", "state its shape (ModelShape)")
     return found
 
 
 def accelerator(system: str | Accelerator) -> Accelerator:
-    """An accelerator by name, case aside. Raises: ChoiceError where the table has no such GPU."""
+    """An accelerator by name, case aside. Raises: ChoiceError (no such GPU in the table, stated rates that can't be)"""
     if isinstance(system, Accelerator):
+        rates = ("memory_bytes", "memory_bytes_per_s", "bf16_flop_per_s", "link_bytes_per_s", "generation")
+        _check(system.name, system, rates)
         return system
     found: Accelerator = _lookup(system, accelerators(), "system", "state its rates (Accelerator)")
     return found
+
+
+def _check(where: str, stated: ModelShape | Accelerator, names: tuple[str, ...]) -> None:
+    """Everything is counted from these: one that is 0 or NaN would come out as no time at all."""
+    for name in names:
+        value = getattr(stated, name)
+        if not 0 < value < float("inf"):
+            raise ChoiceError(where, f"{name} {value}", "a positive, finite number")
 
 
 def _lookup(name: str, table: dict[str, Any], what: str, fix: str) -> Any:
