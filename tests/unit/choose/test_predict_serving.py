@@ -142,3 +142,25 @@ def test_a_stated_shape_that_can_not_be_is_refused(
     gpu = replace(accelerator("h200_sxm"), **of_gpu)  # type: ignore[arg-type]
     with pytest.raises(ChoiceError, match=message):
         predict_serving(model, gpu, "fp8", Parallel(4), LOAD)
+
+
+def test_trees_are_trained_and_asked_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_info
+
+    seen: list[int] = []
+
+    def noting(method: str) -> None:
+        plain = getattr(HistGradientBoostingRegressor, method)
+
+        def noted(self: object, *given: object) -> object:
+            seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+            return plain(self, *given)
+
+        monkeypatch.setattr(HistGradientBoostingRegressor, method, noted)
+
+    noting("fit")
+    noting("predict")
+    points = [p for p in serving_points() if p.mode == "agg"][::40]
+    forecast.train(points, targets=("ttft_s",)).forecast([points[0].setup])
+    assert seen and set(seen) == {1}
