@@ -20,8 +20,9 @@ from solvent.errors import ChoiceError
 
 # Up to this many integer columns a day is solved as it stands first.
 FIRST_COLUMNS = 1_500
-# Of the time: what one hour of a day may take, the first plan of a day, and the splitting of its machine-days.
-HOUR_SHARE, FIRST_SHARE, BRANCH_SHARE = 0.1, 0.06, 0.75
+# Of the time: what one hour of a day may take, the first plan of a day, the splitting of its machine-days,
+# and, where those found no plan at all, the last attempt.
+HOUR_SHARE, FIRST_SHARE, BRANCH_SHARE, LAST_SHARE = 0.1, 0.06, 0.9, 0.25
 
 
 def minimise(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
@@ -61,10 +62,10 @@ def _tied(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
         return first
     found = split_days(Branch(columns, every, gap, started_s + time_limit_s * BRANCH_SHARE), first)
     left_s = started_s + time_limit_s - perf_counter()
-    if found is not None and (_is_near(columns, found, gap) or left_s < time_limit_s * HOUR_SHARE):
+    if found is not None and (_is_near(columns, found, gap) or left_s <= time_limit_s * (1 - BRANCH_SHARE)):
         return found
     try:
-        again = together(columns, gap, max(left_s, time_limit_s * (1 - BRANCH_SHARE)))
+        again = together(columns, gap, max(left_s, time_limit_s * LAST_SHARE))
     except ChoiceError:
         if found is None:
             raise
