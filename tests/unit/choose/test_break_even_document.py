@@ -165,6 +165,7 @@ def month_by_hand(mtok: float, fall: float, hosting: float, lost: float, sold: b
         (40, 0.9, 150, 0.2),
         (40, 0.9, 60, 0.2),
         (1, 0, 0, 0.5),
+        (59.9, 0.0, 0, 0.9),
     ],
 )
 def test_break_even_paid_for_and_undone_by_hand(
