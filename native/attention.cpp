@@ -84,8 +84,8 @@ Stored Decoder::load_value(const Layer& layer, int slot, int head, float* out) {
     return {true, (*slots_)[static_cast<size_t>(slot)].position, out};
 }
 
-// Keys and values of all slots. A head's tokens go in order, since a centre follows from the tokens before it; two of a
-// sequence go together.
+// Keys and values of all slots. A head's tokens go in order, since a centre follows from the tokens before it; a few of
+// a sequence go together.
 void Decoder::store_all(int thread, int layer) {
     Thread& own = threads_[static_cast<size_t>(thread)];
     const Layer& l = layers[static_cast<size_t>(layer)];
@@ -94,11 +94,11 @@ void Decoder::store_all(int thread, int layer) {
     for (int item = thread; item < 2 * config.n_kv_heads; item += team_.n_active())
         for (int s = 0; s < n;) {
             Sequence& sequence = *(*slots_)[static_cast<size_t>(s)].sequence;
-            Stored two[2] = {load(s, item, own.query.data()), {}};
-            const bool pair = s + 1 < n && (*slots_)[static_cast<size_t>(s) + 1].sequence == &sequence;
-            if (pair) two[1] = load(s + 1, item, own.query.data() + up_16(config.head_size));
-            sequence.store(*kernels_, layer, item / 2, two, 1 + pair, own.turned.data());
-            s += 1 + pair;
+            Stored vectors[kStoredTogether];
+            int n_vectors = 0;
+            for (; n_vectors < kStoredTogether && s < n && (*slots_)[static_cast<size_t>(s)].sequence == &sequence; ++n_vectors, ++s)
+                vectors[n_vectors] = load(s, item, own.query.data() + static_cast<size_t>(n_vectors) * up_16(config.head_size));
+            sequence.store(*kernels_, layer, item / 2, vectors, n_vectors, own.turned.data());
         }
 }
 

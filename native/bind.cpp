@@ -214,11 +214,14 @@ void store(Sequence& s, int layer, Cube keys, Cube values, const std::string& na
     s.reserve(s.n_tokens + n_tokens);
     std::vector<float> scratch(4 * static_cast<size_t>(shape.head_size) + 64);
     for (int head = 0; head < shape.n_kv_heads; ++head)
-        for (int t = 0; t < n_tokens; ++t) {
-            const size_t at = (static_cast<size_t>(t) * shape.n_kv_heads + head) * shape.head_size;
-            s.store_key(kernels, layer, head, s.n_tokens + t, keys.data() + at, scratch.data());
-            s.store_value(kernels, layer, head, s.n_tokens + t, values.data() + at, scratch.data());
-        }
+        for (const bool value : {false, true})
+            for (int t = 0; t < n_tokens; t += kStoredTogether) {
+                Stored vectors[kStoredTogether];
+                const int n = std::min(kStoredTogether, n_tokens - t);
+                for (int i = 0; i < n; ++i)
+                    vectors[i] = {value, s.n_tokens + t + i, (value ? values : keys).data() + (static_cast<size_t>(t + i) * shape.n_kv_heads + head) * shape.head_size};
+                s.store(kernels, layer, head, vectors, n, scratch.data());
+            }
     check_finite(s);
 }
 

@@ -1,4 +1,4 @@
-// Codes of one vector in the bytes of a block of 16 tokens, and back. The layout: docs/reference/turboquant-format.md.
+// Codes of one vector in the bytes of a block of 16 tokens, and its scale as a byte. The layout: docs/reference/turboquant-format.md.
 #pragma once
 
 #include <cstddef>
@@ -6,17 +6,11 @@
 
 namespace solvent {
 
-struct CodeBook;
-
 // Whether a head of n elements can be kept as codes: multiples of 32 whose values fill lanes in fours.
 constexpr bool packs(int n) { return n == 64 || n % 128 == 0; }
 
 void pack_key(const uint8_t* codes, int n, int bits, int t, uint8_t* block);
 void pack_value(const uint8_t* codes, int n, int bits, int t, uint8_t* block);
-void unpack_key(const uint8_t* block, int n, int bits, int t, uint8_t* codes);
-void unpack_value(const uint8_t* block, int n, int bits, int t, uint8_t* codes);
-// What the codes of a vector stand for, of unit variance.
-void values_of(const CodeBook& book, const uint8_t* codes, int n, float* values);
 
 // A scale as a byte: 2^(exponent + (code − 255)/16), 0 of code 0.
 constexpr int kNoExponent = -128;

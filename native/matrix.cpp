@@ -1,6 +1,7 @@
 #include "matrix.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -20,7 +21,7 @@ namespace solvent {
 namespace {
 
 constexpr uint16_t kHalfOne = 0x3C00;
-constexpr size_t kHugePage = 2u << 20, kMapping = 32u << 20;
+constexpr size_t kHugePage = 2u << 20, kMapping = 256u << 20;
 
 std::shared_ptr<uint8_t> map_memory(size_t bytes, bool huge) {
     const size_t mapped = bytes + (huge ? kHugePage : 0);
@@ -54,6 +55,14 @@ Pages::Pages(size_t bytes, bool huge) : bytes_((bytes + 63) / 64 * 64) {
     }
     data_ = mapping_.get() + used;
     used += bytes_;
+}
+
+// What lies in a mapping that others use goes back to the system now, but for pages that it shares with them.
+Pages::~Pages() {
+    if (mapping_.use_count() < 2) return;
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), at = reinterpret_cast<uintptr_t>(data_);
+    const uintptr_t begin = (at + page - 1) / page * page, end = (at + bytes_) / page * page;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 Wants Matrix::wants() const {

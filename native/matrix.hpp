@@ -14,6 +14,9 @@ namespace solvent {
 class Pages {
   public:
     explicit Pages(size_t bytes, bool huge);
+    ~Pages();
+    Pages(const Pages&) = delete;
+    Pages& operator=(const Pages&) = delete;
     uint8_t* data() const { return data_; }
     size_t bytes() const { return bytes_; }
 

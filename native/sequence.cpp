@@ -103,15 +103,16 @@ CacheView Sequence::view(int layer, int head, int chunk) const {
 
 void Sequence::store(const Kernels& kernels, int layer, int head, const Stored* vectors, int n_vectors, float* scratch) {
     // A key that begins a tile is centred by the key before it, once that is kept.
-    if (n_vectors == 2 && vectors[1].t % 16 == 0 && vectors[1].t > vectors[0].t) {
-        store(kernels, layer, head, vectors, 1, scratch);
-        return store(kernels, layer, head, vectors + 1, 1, scratch);
-    }
+    for (int i = 1; i < n_vectors; ++i)
+        if (vectors[i].t % 16 == 0 && vectors[i].t > vectors[i - 1].t) {
+            store(kernels, layer, head, vectors, i, scratch);
+            return store(kernels, layer, head, vectors + i, n_vectors - i, scratch);
+        }
     const int n = shape_.head_size;
-    Encoding encodings[2];
-    const Stored* coded[2];
-    uint8_t codes[2][kLongestHead];
-    int n_coded = 0, steps[2];
+    Encoding encodings[kStoredTogether];
+    const Stored* coded[kStoredTogether];
+    uint8_t codes[kStoredTogether][kLongestHead];
+    int n_coded = 0, steps[kStoredTogether];
     for (int i = 0; i < n_vectors; ++i) {
         const Stored& one = vectors[i];
         const CodeBook* book = one.value ? format_->value_book(layer) : format_->key_book(layer);
@@ -149,13 +150,13 @@ void Sequence::prepare(const Kernels& kernels, int layer, int head, const Stored
     const uint8_t* tiles = chunk ? kLaterTiles : kFirstTiles;
     const Place p = place(layer, head, chunk);
     auto* centre = reinterpret_cast<uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tiles[block]) * static_cast<size_t>(n);
-    if (one.t % 16 == 0 && (block == 0 || tiles[block - 1] != tiles[block])) set_centre(layer, head, one.t, out, centre);
+    if (one.t % 16 == 0 && (block == 0 || tiles[block - 1] != tiles[block])) set_centre(kernels, layer, head, one.t, out, centre);
     kernels.subtract_halves(out, centre, n);
 }
 
 // The first key is the first tile's centre; another tile's is the mean of what the tile before it holds, as its codes
 // tell: so the bytes alone decide what follows them. The first key isn't taken into a mean: it often is like no other.
-void Sequence::set_centre(int layer, int head, int t, const float* turned, uint16_t* centre) {
+void Sequence::set_centre(const Kernels& kernels, int layer, int head, int t, const float* turned, uint16_t* centre) {
     const int n = shape_.head_size;
     if (t == 0) {
         for (int i = 0; i < n; ++i) centre[i] = float_to_half(turned[i]);
@@ -163,19 +164,15 @@ void Sequence::set_centre(int layer, int head, int t, const float* turned, uint1
     }
     const int begin = t <= 16 ? 1 : t <= kTileKeys ? t / 2 : t - kTileKeys;
     const CodeBook& book = *format_->key_book(layer);
-    const CacheView before = view(layer, head, (t - 1) / kKeyChunk);
+    // Not a view: that reads the values' exponents too, which another thread may be writing.
     const Place p = place(layer, head, (t - 1) / kKeyChunk);
-    float sum[kLongestHead] = {}, values[kLongestHead];
-    uint8_t codes[kLongestHead];
-    for (int i = begin; i < t; ++i) {
-        const int at = i % kKeyChunk;
-        unpack_key(before.k + static_cast<size_t>(at / 16) * before.key_block_bytes, n, book.bits, at % 16, codes);
-        values_of(book, codes, n, values);
-        const float scale = scale_of(before.k_scales[at], p.exponents[at / kTileKeys]);
-        for (int j = 0; j < n; ++j) sum[j] += scale * values[j];
-    }
-    const int tile = before.tile_of_block[(t - 1) % kKeyChunk / 16];
-    const uint16_t* old = before.centres + static_cast<size_t>(tile) * static_cast<size_t>(n);
+    const int first = begin % kKeyChunk / 16, end = (t - 1) % kKeyChunk / 16 + 1;
+    float scales[kTileKeys], sum[kLongestHead];
+    for (int at = 16 * first; at < 16 * end; ++at)
+        scales[at - 16 * first] = at < begin % kKeyChunk ? 0.0f : scale_of(p.head[p.plan->k_scales + static_cast<size_t>(at)], p.exponents[at / kTileKeys]);
+    kernels.key_sums(book, p.head + static_cast<size_t>(first) * p.plan->key_block, end - first, n, scales, sum);
+    const int tile = (t > kKeyChunk ? kLaterTiles : kFirstTiles)[end - 1];
+    const auto* old = reinterpret_cast<const uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tile) * static_cast<size_t>(n);
     for (int j = 0; j < n; ++j) centre[j] = float_to_half(half_to_float(old[j]) + sum[j] / static_cast<float>(t - begin));
 }
 

@@ -63,17 +63,8 @@ class Sequence {
     void reserve(int end);
     void truncate(int n_tokens);
     CacheView view(int layer, int head, int chunk) const;
-    // One vector or two of one head, keys in order of their tokens. scratch: 4 · head_size floats.
+    // Up to kStoredTogether vectors of one head, keys in order of their tokens. scratch: as many · head_size floats.
     void store(const Kernels& kernels, int layer, int head, const Stored* vectors, int n, float* scratch);
-    void store_key(const Kernels& kernels, int layer, int head, int t, const float* key, float* scratch) {
-        const Stored one{false, t, key};
-        store(kernels, layer, head, &one, 1, scratch);
-    }
-    void store_value(const Kernels& kernels, int layer, int head, int t, const float* value, float* scratch) {
-        const Stored one{true, t, value};
-        store(kernels, layer, head, &one, 1, scratch);
-    }
-
     size_t chunk_bytes(int chunk) const { return bytes_[chunk > 0]; }
     int n_chunks() const { return static_cast<int>(chunks_.size()); }
     uint8_t* chunk_data(int chunk) const { return chunks_[static_cast<size_t>(chunk)]->data(); }
@@ -90,7 +81,7 @@ class Sequence {
     void store_half(const Kernels& kernels, const Place& place, const Stored& one);
     // Turned, and less its centre.
     void prepare(const Kernels& kernels, int layer, int head, const Stored& one, float* out);
-    void set_centre(int layer, int head, int t, const float* turned, uint16_t* centre);
+    void set_centre(const Kernels& kernels, int layer, int head, int t, const float* turned, uint16_t* centre);
     void keep(const Encoding& encoding, int scale_steps, const Place& place, const Stored& one);
 
     CacheShape shape_;

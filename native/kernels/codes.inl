@@ -32,8 +32,8 @@ class Ahead {
 struct Fetches {
     Ahead values, keys;
     explicit Fetches(const CacheView& c)
-        : values(c.v, c.value_block_bytes * kBlocksOfChunk, kBlocksOfChunk * (c.head_size + 24) / 24),
-          keys(c.next_k, c.key_block_bytes * kBlocksOfChunk, kBlocksOfChunk + kKeyChunk / 8 * (c.head_size + 63) / 64) {
+        : values(c.v, c.value_block_bytes * kBlocksOfChunk, 1 + kBlocksOfChunk * c.head_size / 24),
+          keys(c.next_k, c.key_block_bytes * kBlocksOfChunk, kBlocksOfChunk + kKeyChunk / 8 * ((c.head_size + 63) / 64)) {
         if (c.key_book) Ahead(c.next_k + c.key_block_bytes * kBlocksOfChunk, kKeyChunk, 1).fetch();
         if (c.centres) Ahead(c.next_centres, static_cast<size_t>(c.head_size) * 2 * sizeof(uint16_t), 1).fetch();
     }

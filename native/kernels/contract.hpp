@@ -60,6 +60,7 @@ constexpr int kMaxQueries = 8;     // query rows that attend together
 constexpr int kKeyChunk = 256;     // tokens of a chunk of the cache, which share one softmax step
 constexpr int kTileKeys = 128;     // tokens whose scales share an exponent; tokens of a tile share a centre
 constexpr int kMaxTiles = 5;       // tiles of a chunk: the first has 16, 16, 32, 64 and 128 tokens, others 128 and 128
+constexpr int kStoredTogether = 4;  // what waits in one vector's encoding is filled by the others'
 constexpr int kLongestHead = 256;  // elements of a head that can be codes
 constexpr int kWindow = 6;         // bits that pick an entry of a code book: a code's own, and older ones below them
 
@@ -155,9 +156,11 @@ struct Kernels {
     void (*turn)(const float* x, const float* signs, int n, float* y);
     void (*turn_back)(const float* x, const float* signs, int n, float* y);
     void (*subtract_halves)(float* x, const uint16_t* y, int n);
-    // One vector or two of n elements; two of trellis books are encoded side by side.
+    // Up to kStoredTogether vectors of n elements; two of trellis books are encoded side by side.
     void (*encode)(const Encoding* encodings, int n_encodings, int n);
     float (*square_sum)(const float* x, int n);
+    // Σ_t scales[t] · key t of n elements, of the keys of n_blocks blocks, as their codes' bytes tell.
+    void (*key_sums)(const CodeBook& book, const uint8_t* blocks, int n_blocks, int n, const float* scales, float* sums);
     // q_codes of one row: int8 in the order that keys have.
     void (*quantise_query)(const float* q, int n, int8_t* codes, float* unit, int32_t* sum);
     int (*argmax)(const float* x, int n);

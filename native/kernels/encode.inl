@@ -14,51 +14,57 @@ inline F butterfly_signs() {
     return f_load(lane);
 }
 
-// Unscaled Hadamard transform of n = 16·2^j floats, in place.
-inline void hadamard(float* x, int n) {
+// Unscaled Hadamard transform of 16·P floats, in registers.
+template <int P>
+inline void hadamard(F* v) {
     const F one = butterfly_signs<1>(), two = butterfly_signs<2>(), four = butterfly_signs<4>(), eight = butterfly_signs<8>();
-    for (int i = 0; i < n; i += 16) {
-        F v = butterfly<1>(f_load(x + i), one);
-        v = butterfly<2>(v, two);
-        v = butterfly<4>(v, four);
-        f_store(x + i, butterfly<8>(v, eight));
-    }
-    for (int half = 16; half < n; half *= 2)
-        for (int i = 0; i < n; i += 2 * half)
-            for (int j = i; j < i + half; j += 16) {
-                const F a = f_load(x + j), b = f_load(x + j + half);
-                f_store(x + j, f_add(a, b));
-                f_store(x + j + half, f_sub(a, b));
+    for (int i = 0; i < P; ++i) v[i] = butterfly<8>(butterfly<4>(butterfly<2>(butterfly<1>(v[i], one), two), four), eight);
+    for (int half = 1; half < P; half *= 2)
+        for (int i = 0; i < P; i += 2 * half)
+            for (int j = i; j < i + half; ++j) {
+                const F a = v[j], b = v[j + half];
+                v[j] = f_add(a, b);
+                v[j + half] = f_sub(a, b);
             }
 }
 
-// The largest power of two up to n: the next piece of what is left.
+// y = H·x/√n of n = 16·P floats, x times signs before or after.
+template <int P, bool back>
+inline void turn_piece(const float* x, const float* signs, float* y) {
+    const F scale = f_set1(1.0f / __builtin_sqrtf(16.0f * P));
+    F v[P];
+#pragma GCC unroll 16
+    for (int i = 0; i < P; ++i) v[i] = f_mul(back ? f_load(x + 16 * i) : f_mul(f_load(x + 16 * i), f_load(signs + 16 * i)), scale);
+    hadamard<P>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < P; ++i) f_store(y + 16 * i, back ? f_mul(v[i], f_load(signs + 16 * i)) : v[i]);
+}
+
+// The largest power of two up to n and kLongestHead: the next piece of what is left.
 inline int piece_of(int n) {
     int piece = 16;
-    while (2 * piece <= n) piece *= 2;
+    while (2 * piece <= n && 2 * piece <= kLongestHead) piece *= 2;
     return piece;
 }
 
-void turn(const float* x, const float* signs, int n, float* y) {
+template <bool back>
+inline void turn_pieces(const float* x, const float* signs, int n, float* y) {
     for (int at = 0; at < n;) {
         const int piece = piece_of(n - at);
-        const F scale = f_set1(1.0f / __builtin_sqrtf(static_cast<float>(piece)));
-        for (int i = at; i < at + piece; i += 16) f_store(y + i, f_mul(f_mul(f_load(x + i), f_load(signs + i)), scale));
-        hadamard(y + at, piece);
+        switch (piece) {
+            case 16: turn_piece<1, back>(x + at, signs + at, y + at); break;
+            case 32: turn_piece<2, back>(x + at, signs + at, y + at); break;
+            case 64: turn_piece<4, back>(x + at, signs + at, y + at); break;
+            case 128: turn_piece<8, back>(x + at, signs + at, y + at); break;
+            default: turn_piece<16, back>(x + at, signs + at, y + at); break;
+        }
         at += piece;
     }
 }
 
-void turn_back(const float* x, const float* signs, int n, float* y) {
-    for (int at = 0; at < n;) {
-        const int piece = piece_of(n - at);
-        const F scale = f_set1(1.0f / __builtin_sqrtf(static_cast<float>(piece)));
-        for (int i = at; i < at + piece; i += 16) f_store(y + i, f_mul(f_load(x + i), scale));
-        hadamard(y + at, piece);
-        for (int i = at; i < at + piece; i += 16) f_store(y + i, f_mul(f_load(y + i), f_load(signs + i)));
-        at += piece;
-    }
-}
+void turn(const float* x, const float* signs, int n, float* y) { turn_pieces<false>(x, signs, n, y); }
+
+void turn_back(const float* x, const float* signs, int n, float* y) { turn_pieces<true>(x, signs, n, y); }
 
 void quantise_query(const float* q, int n, int8_t* codes, float* unit, int32_t* sum) {
     F largest = f_set1(0.0f);
@@ -195,16 +201,21 @@ float square_sum(const float* x, int n) {
 }
 
 void encode(const Encoding* encodings, int n_encodings, int n) {
-    float u[2][kLongestHead];
+    float u[kStoredTogether][kLongestHead];
     for (int e = 0; e < n_encodings; ++e) {
         const F inverse = f_set1(encodings[e].inverse);
         for (int i = 0; i < n; i += 16) f_store(u[e] + i, encodings[e].inverse > 0.0f ? f_mul(f_load(encodings[e].x + i), inverse) : f_set1(0.0f));
     }
-    if (n_encodings == 2 && encodings[0].book->trellis && encodings[1].book->trellis) return encode_trellis<2>(encodings, u, n);
     for (int e = 0; e < n_encodings; ++e) {
         const CodeBook& book = *encodings[e].book;
-        if (book.trellis) encode_trellis<1>(encodings + e, u + e, n);
-        else (book.bits == 8 ? encode_bytes : book.bits > 4 ? encode_many : encode_few)(book, u[e], n, encodings[e].codes);
+        if (book.trellis && e + 1 < n_encodings && encodings[e + 1].book->trellis) {
+            encode_trellis<2>(encodings + e, u + e, n);
+            ++e;
+        } else if (book.trellis) {
+            encode_trellis<1>(encodings + e, u + e, n);
+        } else {
+            (book.bits == 8 ? encode_bytes : book.bits > 4 ? encode_many : encode_few)(book, u[e], n, encodings[e].codes);
+        }
     }
 }
 

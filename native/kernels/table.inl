@@ -18,6 +18,7 @@ struct Count {
 #include "codes.inl"
 #include "attend.inl"
 #include "encode.inl"
+#include "key_sums.inl"
 #include "panels.inl"
 #include "rows.inl"
 #include "gemv.inl"
@@ -34,7 +35,7 @@ namespace solvent {
 const Kernels& SOLVENT_TABLE() {
     static constexpr Kernels table = {SOLVENT_NAME, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
                                       silu_mul, relu2_mul, rope, store_half, attend,
-                                      turn, turn_back, subtract_halves, encode, square_sum, quantise_query, argmax,
+                                      turn, turn_back, subtract_halves, encode, square_sum, key_sums, quantise_query, argmax,
                                       screen_floor, screen_rows};
     return table;
 }

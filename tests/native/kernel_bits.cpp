@@ -360,6 +360,10 @@ void codes(Random& random) {
                 print("codes max", bits, max);
                 print("codes total", n_rows, total);
                 print("query", head_size, q_codes);
+                const std::vector<float> scales = random.numbers(kTileKeys);
+                std::vector<float> sums(static_cast<size_t>(head_size));
+                kernels.key_sums(book, k.data(), 1 + random.below(8), head_size, scales.data(), sums.data());
+                print("key_sums", bits, sums);
             }
 }
 
