@@ -22,7 +22,7 @@ from solvent.machine.engine.head import HEADS, Head, head_tensor, head_used
 from solvent.machine.engine.model import Model
 from solvent.machine.engine.model_file import ModelFile
 from solvent.machine.engine.quants import TYPES, dequantise
-from solvent.machine.engine.sample import Sampling, draws, sample
+from solvent.machine.engine.sample import Draws, Sampling, sample
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
 
@@ -155,8 +155,8 @@ def test_a_logit_that_is_no_number_is_no_token(value: float, head: Head) -> None
     say = []
     for choose in (
         lambda: one.greedy(one.new_sequence(), 3),
-        lambda: sample(row, Sampling(), [], draws(0)),
-        lambda: sample(row, Sampling(temperature=1e-30), [], draws(0)),
+        lambda: sample(row, Sampling(), [], Draws(0)),
+        lambda: sample(row, Sampling(temperature=1e-30), [], Draws(0)),
     ):
         try:
             say.append(choose())
