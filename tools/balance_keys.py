@@ -3,7 +3,7 @@
 Queries and keys of a text's first tokens come from the NumPy reference, which holds all weights as floats: a matter of
 seconds for a small model, of much memory for a large one. Take a text that isn't the one that quality is judged on.
 
-    python tools/balance_keys.py model.gguf balanced.gguf --text some.txt --tokens 512
+    python tools/balance_keys.py model.gguf balanced.gguf --text some.txt --tokens 512 --steps 4
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=1, help="factors to an octave; 1: powers of two, exact")
     options = parser.parse_args()
     file = open_model(options.model)
     config = models.config(file)
     seen = layers_of(options.model, options.text, options.tokens)
-    layers = [exponents_of(q, k, config.rope_pairs) for q, k, _ in seen]
+    layers = [exponents_of(q, k, config.rope_pairs, options.steps) for q, k, _ in seen]
     write_gguf(options.out, file.metadata, balanced(file, config, layers).tensors.values())
     counts = np.unique_counts(np.concatenate([one.ravel() for one in layers]))
     print("pairs of channels by power of two:", dict(zip(counts.values.tolist(), counts.counts.tolist(), strict=True)))

@@ -107,3 +107,25 @@ def test_what_cannot_be_balanced_is_refused() -> None:
         times_powers(tensor, np.array([0, 0, -20, 0]))
     with pytest.raises(ModelFileError, match="255 tokens"):
         exponents_of(np.ones((2, 255, 64), np.float32), np.ones((2, 255, 64), np.float32), "halves")
+
+
+@pytest.mark.parametrize("kind", ["f32", "f16", "q8_0", "q4_0", "q4_1", "q4_k", "q5_k", "q6_k"])
+def test_rows_between_powers_are_off_by_their_scales_rounding(kind: str) -> None:
+    """Scale and minimum of a block are each off by 2^-11 of themselves, 2^-8 where they may lie below 6e-5 (K-quants);
+    so no weight by more than twice that of the row's largest. One that is off by four times that is seen."""
+    rounding = 2.0**-8 if kind.endswith("_k") else 2.0**-11
+    tensor = engine_models.random_tensor("blk.0.attn_k.weight", kind, (4, 512), 3)
+    steps = np.array([0.25, -0.5, 1.75, -2.25])
+    wanted = dequantise(tensor) * np.exp2(steps)[:, None]
+    found = dequantise(times_powers(tensor, steps))
+    bound = 2 * rounding * np.abs(wanted).max(axis=1, keepdims=True)
+    assert (np.abs(found - wanted) <= bound).all()
+    assert not (np.abs(found * (1 + 4 * rounding) - wanted) <= bound).all()
+
+
+def test_steps_between_powers_come_nearer() -> None:
+    of_pair = np.concatenate([np.tile([1.0, 2.0**0.6], 16)] * 2)
+    q, k = draws(1 / of_pair, 6, 1), draws(of_pair, 2, 2)
+    # w = 1/of_pair about a mean of 0: ±0.3 of an octave, which whole exponents round to 0.
+    assert np.array_equal(exponents_of(q, k, "halves"), np.zeros((2, 32)))
+    assert np.array_equal(exponents_of(q, k, "halves", 4), np.tile([0.25, -0.25], (2, 16)))
