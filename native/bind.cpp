@@ -68,6 +68,11 @@ struct BoundMatrix {
     nb::object bytes;
 };
 
+// Matrices whose single rows are read through their mapping, though each touch makes 64 KiB of it resident. Reading a row
+// from the open file costs half a microsecond more, which a head of a gigabyte is worth, and one of 30 MB isn't: with 3,000
+// rows wanted for a token it was slower than all rows at once.
+constexpr size_t kMappedRows = 64u << 20;
+
 // source: where the bytes lie in an open file (descriptor, offset), or None.   by_rows: rows are read one at a time later,
 // for which the file stays open.
 FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const Bytes& data, float scale, const nb::object& source, bool by_rows) {
@@ -83,7 +88,7 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     FileMatrix file{known, data.data(), n_rows, n_cols, scale, !source.is_none()};
     if (!source.is_none()) {
         const auto [descriptor, offset] = nb::cast<std::pair<int, size_t>>(source);
-        if (by_rows) file.file = std::make_shared<const OpenFile>(descriptor);
+        if (by_rows && bytes > kMappedRows) file.file = std::make_shared<const OpenFile>(descriptor);
         file.offset = offset;
     }
     return file;
