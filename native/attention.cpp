@@ -49,7 +49,8 @@ void Decoder::plan(const std::vector<Slot>& slots) {
 }
 
 // Row `row` of the queries; where keys are codes, turned as they are, and as int8 in their order.
-void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, int row, const CacheFormat& format, int layer_index) {
+void Decoder::load_query(Thread& own, int layer_index, int slot, int head, int row, const CacheFormat& format) {
+    const Layer& layer = layers[static_cast<size_t>(layer_index)];
     const int n = config.head_size;
     const size_t place = up_16(n) * static_cast<size_t>(row), r = static_cast<size_t>(row);
     float* out = own.query.data() + place;
@@ -61,22 +62,34 @@ void Decoder::load_query(Thread& own, const Layer& layer, int slot, int head, in
     kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
     const float scale = 1.0f / std::sqrt(static_cast<float>(n));
     for (int i = 0; i < n; ++i) out[i] *= scale;
+    if (const KeyBias* bias = bias_apart(layer_index, head / group_, format)) {
+        const size_t terms = r * static_cast<size_t>(n / 2);
+        bias_terms(*bias, out, n, config.rope_adjacent, own.bias_even.data() + terms, own.bias_odd.data() + terms);
+    }
     prepare_query(*kernels_, format, layer_index, n, out, own.q_codes.data() + place, &own.q_unit[r], &own.q_sum[r]);
 }
 
-Stored Decoder::load_key(const Layer& layer, int slot, int head, float* out) {
+const KeyBias* Decoder::bias_apart(int layer, int head, const CacheFormat& format) const {
+    const auto& biases = layers[static_cast<size_t>(layer)].key_biases;
+    return biases.empty() || !format.key_book(layer) ? nullptr : &biases[static_cast<size_t>(head)];
+}
+
+Stored Decoder::load_key(int layer_index, int slot, int head, float* out) {
+    const Layer& layer = layers[static_cast<size_t>(layer_index)];
     const int n = config.head_size;
     const int position = (*slots_)[static_cast<size_t>(slot)].position;
+    const KeyBias* apart = bias_apart(layer_index, head, (*slots_)[static_cast<size_t>(slot)].sequence->format());
     const float* k = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + head * n);
     std::memcpy(out, k, sizeof(float) * static_cast<size_t>(n));
-    if (!layer.k_bias.empty()) kernels_->add(out, layer.k_bias.data() + head * n, n);
+    if (!layer.k_bias.empty()) kernels_->add(out, apart ? apart->rest.data() : layer.k_bias.data() + head * n, n);
     if (!layer.k_norm.empty()) kernels_->rms_norm(out, layer.k_norm.data(), config.norm_eps, n, out);
     const size_t at = static_cast<size_t>(position) * rope_frequency.size();
     kernels_->rope(out, cos_.data() + at, sin_.data() + at, n, config.rope_adjacent);
     return {false, position, out};
 }
 
-Stored Decoder::load_value(const Layer& layer, int slot, int head, float* out) {
+Stored Decoder::load_value(int layer_index, int slot, int head, float* out) {
+    const Layer& layer = layers[static_cast<size_t>(layer_index)];
     const int n = config.head_size;
     const float* v = qkv_.data() + static_cast<size_t>(slot) * static_cast<size_t>(q_16_ + 2 * kv_16_) + static_cast<size_t>(q_16_ + kv_16_ + head * n);
     std::memcpy(out, v, sizeof(float) * static_cast<size_t>(n));
@@ -88,9 +101,8 @@ Stored Decoder::load_value(const Layer& layer, int slot, int head, float* out) {
 // a sequence go together.
 void Decoder::store_all(int thread, int layer) {
     Thread& own = threads_[static_cast<size_t>(thread)];
-    const Layer& l = layers[static_cast<size_t>(layer)];
     const int n = static_cast<int>(slots_->size());
-    const auto load = [&](int s, int item, float* out) { return item % 2 ? load_value(l, s, item / 2, out) : load_key(l, s, item / 2, out); };
+    const auto load = [&](int s, int item, float* out) { return item % 2 ? load_value(layer, s, item / 2, out) : load_key(layer, s, item / 2, out); };
     for (int item = thread; item < 2 * config.n_kv_heads; item += team_.n_active())
         for (int s = 0; s < n;) {
             Sequence& sequence = *(*slots_)[static_cast<size_t>(s)].sequence;
@@ -118,7 +130,6 @@ void Decoder::attention(int thread, int layer, int phase) {
 // One key-value head of one tile over one span of keys.
 void Decoder::attend(int thread, int layer, int item) {
     Thread& own = threads_[static_cast<size_t>(thread)];
-    const Layer& l = layers[static_cast<size_t>(layer)];
     const auto [tile_index, span] = pieces_[static_cast<size_t>(item / config.n_kv_heads)];
     const int head = item % config.n_kv_heads;
     const Tile& tile = tiles_[static_cast<size_t>(tile_index)];
@@ -126,7 +137,7 @@ void Decoder::attend(int thread, int layer, int item) {
     const int all_keys = (*slots_)[static_cast<size_t>(last_slot)].position + 1;
     const int begin = spread_ ? span * kSpanKeys : 0, end = spread_ ? std::min(all_keys, begin + kSpanKeys) : all_keys;
     if (separate_ && end == all_keys) {
-        const Stored two[2] = {load_key(l, tile.first, head, own.query.data()), load_value(l, tile.first, head, own.query.data() + up_16(config.head_size))};
+        const Stored two[2] = {load_key(layer, tile.first, head, own.query.data()), load_value(layer, tile.first, head, own.query.data() + up_16(config.head_size))};
         (*slots_)[static_cast<size_t>(tile.first)].sequence->store(*kernels_, layer, head, two, 2, own.turned.data());
     }
     const Sequence& sequence = *(*slots_)[static_cast<size_t>(tile.first)].sequence;
@@ -143,11 +154,20 @@ void Decoder::attend(int thread, int layer, int item) {
             n_keys[r] = (*slots_)[static_cast<size_t>(slot)].position + 1 - begin;
             own.max[static_cast<size_t>(r)] = kNone;
             own.total[static_cast<size_t>(r)] = 0.0f;
-            load_query(own, l, slot, head * group_ + (row + r) % group_, r, format, layer);
+            load_query(own, layer, slot, head * group_ + (row + r) % group_, r, format);
         }
         Attending a{own.query.data(), d_16, n, n_keys, own.attended.data(), d_16, own.max.data(), own.total.data(), own.scores.data(),
                     own.q_codes.data(), own.q_unit.data(), own.q_sum.data(), own.centre_scores.data()};
+        BiasTurns turns{};
+        const size_t n_turns = rope_frequency.size();
+        if (const KeyBias* bias = bias_apart(layer, head, format)) {
+            turns = {bias->pairs.data(), static_cast<int32_t>(bias->pairs.size()), n_turns, own.bias_even.data(), own.bias_odd.data(),
+                     nullptr, nullptr, lane_cos_.data(), lane_sin_.data()};
+            a.bias = &turns;
+        }
         for (int t = begin; t < end; t += kKeyChunk) {
+            turns.cos = cos_.data() + static_cast<size_t>(t) * n_turns;
+            turns.sin = sin_.data() + static_cast<size_t>(t) * n_turns;
             if (t > begin || row > 0) cache = sequence.view(layer, head, t / kKeyChunk);
             kernels_->attend(cache, std::min(end - t, kKeyChunk), a);
             for (int r = 0; r < n; ++r) n_keys[r] -= kKeyChunk;

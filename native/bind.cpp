@@ -275,6 +275,9 @@ class BoundDecoder {
         l.q_bias = vector(parts, "attn_q.bias", q, false);
         l.k_bias = vector(parts, "attn_k.bias", kv, false);
         l.v_bias = vector(parts, "attn_v.bias", kv, false);
+        l.key_biases.clear();
+        if (!l.k_bias.empty() && l.k_norm.empty())
+            for (int head = 0; head < c.n_kv_heads; ++head) l.key_biases.push_back(split_bias(l.k_bias.data() + head * c.head_size, c.head_size, c.rope_adjacent));
     }
 
     void set_ends(nb::dict parts, Doubles rope_frequency, bool screened) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "key_bias.hpp"
 #include "pool.hpp"
 #include "sequence.hpp"
 
@@ -24,6 +25,7 @@ using Vector = std::vector<float>;  // padded to 16 with zeros; empty where the 
 struct Layer {
     const Matrix *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr, *gate = nullptr, *up = nullptr, *down = nullptr;
     Vector attn_norm, ffn_norm, q_norm, k_norm, attn_sub_norm, ffn_sub_norm, q_bias, k_bias, v_bias;
+    std::vector<KeyBias> key_biases;  // per key-value head, where there is a bias that nothing but RoPE follows
 };
 
 // One token of a step.
@@ -92,7 +94,7 @@ class Decoder {
 
   private:
     struct Thread {
-        std::vector<float> x, norm, query, turned, scores, attended, max, total, q_unit, centre_scores;
+        std::vector<float> x, norm, query, turned, scores, attended, max, total, q_unit, centre_scores, bias_even, bias_odd;
         std::vector<int8_t> q_codes;
         std::vector<int32_t> q_sum;
         ActivationStore activations;
@@ -121,9 +123,11 @@ class Decoder {
     void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products);
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
-    void load_query(Thread& own, const Layer& layer, int slot, int head, int row, const CacheFormat& format, int layer_index);
-    Stored load_key(const Layer& layer, int slot, int head, float* out);
-    Stored load_value(const Layer& layer, int slot, int head, float* out);
+    void load_query(Thread& own, int layer, int slot, int head, int row, const CacheFormat& format);
+    Stored load_key(int layer, int slot, int head, float* out);
+    // The bias that a layer's codes leave out, or null.
+    const KeyBias* bias_apart(int layer, int head, const CacheFormat& format) const;
+    Stored load_value(int layer, int slot, int head, float* out);
     void store_all(int thread, int layer);
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);
@@ -153,7 +157,8 @@ class Decoder {
     std::vector<float> x_, qkv_, y_, gate_, attended_, partial_, logits_16_;
     ActivationStore activations_;
     std::vector<Thread> threads_;
-    std::vector<float> cos_, sin_;
+    std::vector<float> cos_, sin_;            // [token][pair]
+    std::vector<float> lane_cos_, lane_sin_;  // [pair][16 tokens]
     int rope_tokens_ = 0;
     struct alignas(64) Counter {
         std::atomic<int> next{0};

@@ -60,6 +60,8 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
         own.q_unit.assign(kMaxQueries, 0.0f);
         own.q_sum.assign(kMaxQueries, 0);
         own.centre_scores.assign(static_cast<size_t>(kMaxQueries) * kMaxTiles, 0.0f);
+        own.bias_even.assign(static_cast<size_t>(kMaxQueries) * (c.head_size / 2), 0.0f);
+        own.bias_odd.assign(static_cast<size_t>(kMaxQueries) * (c.head_size / 2), 0.0f);
         own.scores.assign(static_cast<size_t>(kMaxQueries) * kKeyChunk, 0.0f);
         own.attended.assign(static_cast<size_t>(std::max(q_16_, kMaxQueries * up_16(c.head_size))), 0.0f);
         own.max.assign(kMaxQueries, 0.0f);
@@ -95,6 +97,14 @@ void Decoder::grow_rope(int n_tokens) {
             sin_[t * half + i] = static_cast<float>(std::sin(t * rope_frequency[i]));
         }
     rope_tokens_ = n_tokens;
+    if (!lane_cos_.empty()) return;
+    lane_cos_.resize(half * 16);
+    lane_sin_.resize(half * 16);
+    for (size_t i = 0; i < half; ++i)
+        for (int t = 0; t < 16; ++t) {
+            lane_cos_[16 * i + t] = static_cast<float>(std::cos(t * rope_frequency[i]));
+            lane_sin_[16 * i + t] = static_cast<float>(std::sin(t * rope_frequency[i]));
+        }
 }
 
 // One row's norm, of the residual stream after y is added to it where asked, as activations of the readers.

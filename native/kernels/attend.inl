@@ -140,6 +140,7 @@ inline void attend_rows(const CacheView& c, int n, Attending& a, int row) {
     } else {
         score_rows<R>(c, a, row, n);
     }
+    if (a.bias) add_key_bias<R>(*a.bias, a, row, n);
     int n_keys[R], most = 0;
     for (int r = 0; r < R; ++r) {
         n_keys[r] = min_int(a.n_keys[row + r], n);

@@ -103,6 +103,16 @@ struct CacheView {
     const uint8_t* tile_of_block;  // which centre a block of 16 has
 };
 
+// A bias that isn't in the keys of a chunk. Of its head's n_turns pairs of elements, those listed have one.
+struct BiasTurns {
+    const int32_t* pairs;
+    int32_t n_pairs;
+    size_t n_turns;
+    const float *even, *odd;          // rows of n_turns: what cos(tθ) and sin(tθ) are multiplied by
+    const float *cos, *sin;           // [token from the chunk's first on][n_turns]
+    const float *lane_cos, *lane_sin;  // [n_turns][16]: of turns by 0 to 15 tokens
+};
+
 // Running softmax of up to kMaxQueries rows: Σ exp(s − max)·v, its denominator and its maximum.
 struct Attending {
     const float* q;        // rows of q_stride floats, already times 1/√D; turned where keys are codes
@@ -118,6 +128,7 @@ struct Attending {
     const float* q_unit;
     const int32_t* q_sum;   // Σ q_codes
     float* centre_scores;   // scratch: kMaxQueries · kMaxTiles
+    const BiasTurns* bias = nullptr;  // null: keys are whole
 };
 
 // Where a token's int8 blocks are written to; as in Activations.

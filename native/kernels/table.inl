@@ -16,6 +16,7 @@ struct Count {
 #include "lanes_math.inl"
 #include "vectors.inl"
 #include "codes.inl"
+#include "key_bias.inl"
 #include "attend.inl"
 #include "encode.inl"
 #include "key_sums.inl"

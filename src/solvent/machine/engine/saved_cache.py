@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from solvent.machine.engine.model import Model, Sequence
 
 MAGIC = b"solvntKV"
-VERSION = 1
+VERSION = 2  # keys without the bias of their projection
 PREFIX = struct.Struct("<8sII")
 DIGEST_BYTES = 32
 # Two million tokens of seven digits.
