@@ -113,7 +113,7 @@ def _bounded(branch: Branch, best: _Best, low: Ints, high: Ints) -> tuple[float,
     """(a bound of every plan whose machine-days lie in the range, where to cut it; None: it is closed)."""
     machines = branch.columns.machines
     within = replace(branch.columns, machines=replace(machines, n_max=np.where(machines.by_day, high, machines.n_max)))
-    relaxed = _relaxed(within, branch.every, low)
+    relaxed = relaxed_within(within, branch.every, low)
     if relaxed is None:
         return np.inf, None
     enough_usd = best.usd * (1 - branch.gap)
@@ -134,7 +134,7 @@ def _bounded(branch: Branch, best: _Best, low: Ints, high: Ints) -> tuple[float,
     return bound_usd, _cut(machines.usd, relaxed.day, disputed, low, high)
 
 
-def _relaxed(columns: Columns, every: Picked, low: Ints) -> Solved | None:
+def relaxed_within(columns: Columns, every: Picked, low: Ints) -> Solved | None:
     """The linear program over all columns; None where no plan at all is in the range."""
     priced = priced_out(columns, every, low)
     return priced[1] if priced is not None else solve(columns, every, 0.0, np.inf, relax=True, at_least=low)

@@ -4,7 +4,7 @@ Machine-days tie the hours together. For a bound, what a machine-day costs is de
 up (here by what the linear program says each hour is worth to it): the cheapest integer cover of each hour alone then
 adds up to no more than any plan costs, and to more than the linear program says (Lagrangian decomposition). For a
 plan, its machine-days are kept and every hour's rest is covered anew at the least cost.
-Enter at `dealt`, `rests`, `fits`, `usd_of`.
+Enter at `dealt`, `shares`, `rests`, `fits`, `usd_of`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,25 @@ def usd_of(columns: Columns, counts: Counts) -> float:
     return math.fsum([*paid, *bought])
 
 
+def shares(columns: Columns, hour_usd: Floats) -> Floats:
+    """(J, 24) w_h/Σw, w_h = worth_h · cover_h: what an hour bears of a machine-day; even where it is worth nothing."""
+    cover = useful_cover(columns.machines, columns.busy)
+    worth = cover * np.maximum(hour_usd, 0.0)
+    total = worth.sum(axis=1)
+    even = (cover > 0) / np.maximum((cover > 0).sum(axis=1), 1)[:, None]
+    result: Floats = np.where(total[:, None] > 0, worth / np.maximum(total, 1e-300)[:, None], even)
+    return result
+
+
 def dealt(columns: Columns, hour_usd: Floats, low: Ints) -> Iterator[tuple[int, Columns]]:
-    """Each busy hour as a problem of its own, a machine-day of it priced at usd · w_h/Σw, w_h = worth_h · cover_h.
+    """Each busy hour as a problem of its own, a machine-day of it priced at its share (`shares`).
 
     low: (J,) machine-days that are bought already; of the others there are n_max − low. The cost of `low` and the sum
     of the least costs of these problems bound every plan with those machine-days from below. Hours that `low` serves
     aren't there.
     """
     machines = columns.machines
-    worth = useful_cover(machines, columns.busy) * np.maximum(hour_usd, 0.0)
-    total = worth.sum(axis=1)
-    open_hours = useful_cover(machines, columns.busy) > 0
-    even = open_hours / np.maximum(open_hours.sum(axis=1), 1)[:, None]
-    share = np.where(total[:, None] > 0, worth / np.maximum(total, 1e-300)[:, None], even)
+    share = shares(columns, hour_usd)
     usd = np.where(machines.by_day[:, None], machines.usd[:, None] * share, machines.usd[:, None])
     return _hours(columns, low, machines.n_max - low, usd)
 

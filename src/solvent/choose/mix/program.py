@@ -55,7 +55,9 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A program's solution. usd, bound_usd: of the objective; reduced costs and hour_usd: of a linear program."""
+    """A program's solution. usd, bound_usd: of the objective; the others: of a linear program. reduced: costs less
+    what they cover is worth. charged_usd: (J, 24) what watts and pools add to a machine in an hour, at their dual
+    prices; charged_day_usd: (J,), to a machine-day; limits_usd: what all limits together give back."""
 
     usd: float
     bound_usd: float
@@ -64,6 +66,9 @@ class Solved:
     reduced_day: Floats | None = None
     reduced_hour: Floats | None = None
     hour_usd: Floats | None = None
+    charged_usd: Floats | None = None
+    charged_day_usd: Floats | None = None
+    limits_usd: float = 0.0
 
 
 def solve(
@@ -103,8 +108,12 @@ def solve(
         whole = chosen.n_columns() == 0  # a linear program has no separate bound
         return Solved(usd, usd if whole else info.mip_dual_bound / program.scale, day, hour)
     row_dual = np.array(solution.row_dual)
-    reduced_day, reduced_hour = program.reduced(row_dual)
-    return Solved(usd, usd, day, hour, reduced_day, reduced_hour, program.hour_usd(row_dual))
+    hour_usd = program.hour_usd(row_dual)
+    charged_day, charged, limits_usd = program.charged(row_dual)
+    machines = columns.machines
+    reduced_hour = machines.usd[:, None] + charged - program.cover * hour_usd
+    reduced_day = machines.usd + charged_day - program.cover @ hour_usd
+    return Solved(usd, usd, day, hour, reduced_day, reduced_hour, hour_usd, charged, charged_day, limits_usd)
 
 
 class _Program:
@@ -232,21 +241,21 @@ class _Program:
         result: Floats = np.where(self.cover_row >= 0, row_dual[self.cover_row] / self.scale, 0.0)
         return result
 
-    def reduced(self, row_dual: Floats) -> tuple[Floats, Floats]:
-        """Reduced costs of every machine-day and machine-hour there is, chosen or not, in USD."""
-        duals = row_dual / self.scale
-        price = np.where(self.cover_row >= 0, duals[self.cover_row], 0.0)
+    def charged(self, row_dual: Floats) -> tuple[Floats, Floats, float]:
+        """What watts and pools cost every machine-day and machine-hour there is, chosen or not, at their dual prices
+        (no less than nothing), and what the limits give back: no plan costs less than with both of them added."""
+        duals = np.minimum(row_dual / self.scale, 0.0)
         power = np.where(self.power_row >= 0, duals[self.power_row], 0.0)
         machines = self.machines
-        pooled = np.zeros((len(machines), N_HOURS))
-        pooled_day = np.zeros(len(machines))
+        hour = -machines.watts[:, None] * np.broadcast_to(power, machines.cover.shape)
+        on = self.columns.busy & (machines.cover > 0)
+        day = -machines.watts * (on * power).sum(axis=1)
+        back = float(power.sum()) * self.columns.cap_w if power.any() else 0.0
         for (p, h), row in self.pool_row.items():
             if duals[row] != 0.0:
                 members = machines.pool == p
-                pooled_day[members] += duals[row]
+                day[members] -= duals[row]
                 if h >= 0:
-                    pooled[members, h] = duals[row]
-        hour = machines.usd[:, None] - self.cover * price - machines.watts[:, None] * power - pooled
-        on = (self.columns.busy & (machines.cover > 0)) * power
-        day = machines.usd - self.cover @ price - machines.watts * on.sum(axis=1) - pooled_day
-        return day, hour
+                    hour[members, h] -= duals[row]
+                back += float(duals[row]) * float(machines.pool_max[members][0])
+        return day, hour, back

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from solvent.choose.mix.baseload import carried
 from solvent.choose.mix.branch import Branch, split_days
 from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.decompose import usd_of
@@ -22,7 +23,7 @@ from solvent.errors import ChoiceError
 FIRST_COLUMNS = 1_500
 # Of the time: what one hour of a day may take, the first plan of a day, the splitting of its machine-days,
 # and, where those found no plan at all, the last attempt.
-HOUR_SHARE, FIRST_SHARE, BRANCH_SHARE, LAST_SHARE = 0.1, 0.06, 0.9, 0.25
+HOUR_SHARE, FIRST_SHARE, BASE_SHARE, BRANCH_SHARE, LAST_SHARE = 0.1, 0.06, 0.6, 0.9, 0.25
 
 
 def minimise(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
@@ -57,7 +58,14 @@ def _tied(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:
     """A first plan, then ranges of machine-days against it; where the time for that isn't enough, all columns."""
     started_s = perf_counter()
     every = candidates(columns)
-    first = _first(columns, every, gap, time_limit_s * FIRST_SHARE)
+    base_ends_s = started_s + time_limit_s * BASE_SHARE
+    first = None
+    if every.n_columns() > FIRST_COLUMNS:
+        first = carried(columns, every, gap, base_ends_s, None)
+    if first is None:
+        first = _first(columns, every, gap, time_limit_s * FIRST_SHARE)
+        if first is None or not _is_near(columns, first, gap):
+            first = carried(columns, every, gap, base_ends_s, first)
     if first is not None and _is_near(columns, first, gap):
         return first
     found = split_days(Branch(columns, every, gap, started_s + time_limit_s * BRANCH_SHARE), first)
