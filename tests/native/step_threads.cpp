@@ -70,8 +70,10 @@ void fill(Model& m, const DecoderConfig& c, const Kernels& kernels, int n_thread
         l.down = m.weights.make(type, c.width, c.ff_width, bitnet);
         l.attn_norm = vector(c.width, 1), l.ffn_norm = vector(c.width, 1);
         if (bitnet) l.attn_sub_norm = vector(q, 1), l.ffn_sub_norm = vector(c.ff_width, 1);
-        if (variant % 2) l.q_norm = vector(c.head_size, 1), l.k_norm = vector(c.head_size, 1);
+        if (variant % 4 == 1) l.q_norm = vector(c.head_size, 1), l.k_norm = vector(c.head_size, 1);
         if (variant % 2) l.q_bias = vector(q, 0), l.k_bias = vector(kv, 0), l.v_bias = vector(kv, 0);
+        if (variant % 4 == 3)
+            for (int head = 0; head < c.n_kv_heads; ++head) l.key_biases.push_back(split_bias(l.k_bias.data() + head * c.head_size, c.head_size, c.rope_adjacent));
     }
     d.embedding = d.head = m.weights.make(variant % 2 ? "q8_0" : "f32", c.n_vocab, c.width, false);
     d.output_norm = vector(c.width, 1);

@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 KERNELS: dict[str, tuple[str, ...]] = {"scalar": (), "avx2": AVX2, "avx512_vnni": AVX512_VNNI}
-STEP = ("attention", "codes", "file_rows", "head", "matrix", "pool", "rounding", "sequence", "step")
+STEP = ("attention", "codes", "file_rows", "head", "key_bias", "matrix", "pool", "rounding", "sequence", "step")
 MEMORY, THREADS = "address,undefined", "thread"
 
 
