@@ -2,7 +2,8 @@
 
 The offers are made here and measure nothing: sizes of 1 to 8 GPUs, log-normal speeds, prices that go with the size.
 `limited`: share with 1 to 20 machines only.   `pooled`: share in pools of about 8.   `day`: share paid by the day.
-`apis`: share of APIs.   `traffic`: a factor on the day.   `cap_w`: a power cap.
+`apis`: share of APIs.   `traffic`: a factor on the day.   `cap_w`: a power cap.   `windows`: share that is there by
+day, by night or from 6 to 22 only.   `mixes`: how far the hours' mix of read and written tokens moves.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
     rng = random.Random(job.get("seed", 1))
     offers = [_offer(rng, i, job) for i in range(job.get("n_offers", N_OFFERS))]
-    demand = _demand(rng, job.get("traffic", 1.0))
+    demand = _demand(rng, job.get("traffic", 1.0), job.get("mixes", 0.0))
     needs = Needs(power_cap_w=job.get("cap_w"), headroom=0.1)
     cpu_s, started = time.process_time(), time.perf_counter()
     plan = plan_or_none(offers, demand, needs)
@@ -66,15 +67,21 @@ def _offer(rng: random.Random, i: int, job: dict[str, Any]) -> Any:
         n_machines_max=limited, pool=pool,
         input_tok_per_s=exactly(read, "assumed", "random"), output_tok_per_s=exactly(write, "assumed", "random"),
         billed="day" if rng.random() < job.get("day", 0.5) else "hour",
-        hours=tuple(range(8, 18)) if rng.random() < 0.05 else None,
+        hours=_window(i, job) if rng.random() < job.get("windows", 0.05) else None,
     )  # fmt: skip
 
 
-def _demand(rng: random.Random, traffic: float) -> Any:
+def _window(i: int, job: dict[str, Any]) -> tuple[int, ...]:
+    by_day, by_night, long = tuple(range(8, 18)), (*range(6), 22, 23), tuple(range(6, 22))
+    return (by_day, by_night, long)[i % 3] if "windows" in job else by_day
+
+
+def _demand(rng: random.Random, traffic: float, mixes: float) -> Any:
     from solvent.choose.offers.demand import Demand, Hour
 
     hours = []
     for hour in range(24):
         outputs = traffic * 12_500 * (1 + 0.8 * math.sin((hour - 9) / 24 * 2 * math.pi)) * rng.uniform(0.9, 1.1)
-        hours.append(Hour(outputs, outputs * 1_353, 0.0, outputs * 1_529))
+        read = 1 + mixes * math.cos(hour / 24 * 2 * math.pi)
+        hours.append(Hour(outputs, outputs * 1_353 * read, 0.0, outputs * 1_529 / read))
     return Demand(tuple(hours), "assumed", "random")

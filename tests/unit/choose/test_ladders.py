@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from choice_cases import day, exhaustive_usd, is_small, machine, small_case, tied_case
 
-from solvent.choose.mix import baseload, others, units
+from solvent.choose.mix import baseload, others, spare, units
 from solvent.choose.mix.columns import Columns, columns_of
 from solvent.choose.mix.decompose import fits, usd_of
 from solvent.choose.mix.generate import candidates, priced_out
@@ -22,6 +22,7 @@ from solvent.choose.mix.others import bounded
 from solvent.choose.mix.program import Counts
 from solvent.choose.mix.rounded import Rounded, parted
 from solvent.choose.mix.search import minimise
+from solvent.choose.mix.spare import needed, needed_days
 from solvent.choose.offers.demand import Demand, Hour
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.record import Offer
@@ -100,6 +101,47 @@ def optimum(make: Callable[[int], Case], seed: int) -> float | None:
     return exhaustive_usd(*make(seed)) if is_small(*make(seed)) else None
 
 
+def many_pieces(seed: int) -> tuple[Pieces, np.ndarray, np.ndarray]:
+    """20 pieces over 3 hours, alike in the first two, what the hours ask for, and what a unit costs without them."""
+    rng = np.random.default_rng(seed)
+    usd = rng.integers(1, 12, (20, 1)) / 4.0 * np.ones(3)
+    usd[rng.random(20) < 0.2, 2] = np.inf
+    covers = np.repeat(rng.integers(1, 9, (20, 1)), 3, axis=1)
+    return Pieces(usd, covers, rng.integers(1, 4, 20)), np.array([30, 30, 17]), rng.choice([0.4, np.inf], 3)
+
+
+def spare_faults(fewer: float = 0.0) -> tuple[int, int]:
+    """(pieces left out, ladders that this changed), when the most pieces of a cover are reckoned `fewer`."""
+    out = faults = 0
+    for seed in range(40):
+        pieces, asked, unit_usd = many_pieces(seed)
+        starts = without_pieces(unit_usd, 30)
+        whole = Ladders(pieces, starts).costs()
+        with pytest.MonkeyPatch.context() as patch:
+            real = spare._at_most
+            patch.setattr(spare, "_at_most", lambda *words: real(*words) - fewer)  # noqa: B023
+            less = needed(pieces, asked, unit_usd, np.inf)
+            days = needed_days(pieces, asked, float(whole[0][30]))
+        out += int((np.isfinite(pieces.usd) & ~np.isfinite(less.usd)).sum()) + int((~days).sum())
+        left = Ladders(less, starts).costs()
+        faults += any(
+            left[h][r] != pytest.approx(whole[h][r], rel=1e-12) for h in range(3) for r in range(asked[h] + 1)
+        )
+        # Pieces that are needed for the day serve the hour in which all are there as cheaply.
+        kept = Ladders(Pieces(pieces.usd[days], pieces.units[days], pieces.n_max[days]), starts).costs()
+        faults += kept[0][30] != pytest.approx(whole[0][30], rel=1e-12)
+    return out, faults
+
+
+def test_pieces_left_out_leave_the_ladders_as_they_are() -> None:
+    out, faults = spare_faults()
+    assert out > 200 and faults == 0
+
+
+def test_a_piece_left_out_too_soon_is_seen() -> None:
+    assert spare_faults(fewer=6.0)[1] > 0
+
+
 def columns_of_case(case: Case) -> Columns:
     offers, demand, needs = case
     return columns_of(offers, demand, needs.headroom, needs.power_cap_w)
@@ -134,8 +176,8 @@ def bounds_too_high(make: Callable[[int], Case], seeds: range, n_units: int) -> 
         priced = priced_out(columns, every) if every.n_columns() else None
         if expected is None or priced is None:
             continue
-        rounded = Rounded(parted(columns, every, priced[1], np.inf, np.inf), n_units, up=True)
-        bound = bounded(rounded, every, np.inf)
+        rounded = Rounded(parted(columns, every, priced[1], np.inf, np.inf), n_units, np.inf, up=True)
+        bound, _ = bounded(rounded, every, np.inf)
         faults += bound > expected * (1 + SOLVER) + 1e-12
         apart += (expected - bound) / max(expected, 1e-9)
         checked += 1

@@ -59,21 +59,23 @@ def carried(columns: Columns, every: Picked, gap: float, ends_s: float, first: C
     most_usd = max(relaxed.reduced_day.max(initial=0.0), relaxed.reduced_hour.max(initial=0.0))
     n_machines = (relaxed.day[:, None] + relaxed.hour).sum(axis=0).max(initial=1.0)
     n_units = int(np.clip(n_machines / max(gap, 1e-12), FEWEST_UNITS, MOST_UNITS))
+    wanted = np.rint(relaxed.day).astype(np.int64)
     try:
         while best is None or usd - bound_usd > gap * usd:
             day = parted(columns, every, relaxed, room_usd * (1 + 1e-9), ends_s)
-            found = planned(Rounded(day, max(n_units // PLAN_SHARE, FEWEST_UNITS), up=False), gap)
-            if found is not None and usd_of(columns, found) < usd:
-                best, usd = found, usd_of(columns, found)
-            wanted_usd = usd * (1 - ROOM_SHARE * gap) - relaxed.usd
+            near = Rounded(day, max(n_units // PLAN_SHARE, FEWEST_UNITS), usd, up=False)
+            best, usd = _better((best, usd), planned(near, wanted, gap), columns)
+            decides_usd = usd * (1 - ROOM_SHARE * gap)
             if best is None and room_usd < most_usd:
                 room_usd *= WIDER
                 continue
-            if np.isfinite(wanted_usd) and wanted_usd > room_usd:
-                room_usd = wanted_usd
+            if np.isfinite(usd) and decides_usd - relaxed.usd > room_usd:
+                room_usd = decides_usd - relaxed.usd
                 day = parted(columns, every, relaxed, room_usd * (1 + 1e-9), ends_s)
-            in_room_usd = bounded(Rounded(day, n_units, up=True), every, usd * (1 - ROOM_SHARE * gap))
+            in_room_usd, wanted = bounded(Rounded(day, n_units, usd, up=True), every, decides_usd)
             bound_usd = max(bound_usd, min(relaxed.usd + room_usd, in_room_usd))
+            if usd - bound_usd > gap * usd:
+                best, usd = _better((best, usd), planned(near, wanted, gap), columns)
             if n_units == MOST_UNITS:
                 break
             n_units = min(n_units * FINER, MOST_UNITS)
@@ -82,17 +84,22 @@ def carried(columns: Columns, every: Picked, gap: float, ends_s: float, first: C
     return None if best is None else Counts(best.by_day, best.by_hour, min(bound_usd, usd))
 
 
-def planned(rounded: Rounded, gap: float) -> Counts | None:
-    """A plan of the day's columns, nearly the cheapest; None where it found none.   rounded: to the nearest."""
+def _better(known: tuple[Counts | None, float], found: Counts | None, columns: Columns) -> tuple[Counts | None, float]:
+    usd = np.inf if found is None else usd_of(columns, found)
+    return (found, usd) if usd < known[1] else known
+
+
+def planned(rounded: Rounded, others: Ints, gap: float) -> Counts | None:
+    """A plan of the day's columns, nearly the cheapest; None where it found none.   rounded: to the nearest.
+    others: (J,) machine-days, other than base load, to begin with."""
     day = rounded.day
     columns, machines = day.columns, day.columns.machines
-    by_day = np.where(day.other, np.rint(day.relaxed.day), 0.0).astype(np.int64)
-    by_day = _nudged(rounded, np.minimum(by_day, machines.n_max))
+    by_day = _nudged(rounded, np.where(rounded.other, np.minimum(others, machines.n_max), 0))
     total = rounded.by_speed(rounded.asked(by_day))
     speed = int(np.argmin(total))
     if not np.isfinite(total[speed]):
         return None
-    by_day[day.base] = rounded.base.picked(np.array([[speed]]))[:, 0, 0]
+    by_day[rounded.base_rows] = rounded.base.picked(np.array([[speed]]))[:, 0, 0]
     if not fits(columns, by_day):
         return None
     return _within_limits(day, Counts(by_day, _hours(rounded, by_day), 0.0), gap)
@@ -124,7 +131,7 @@ def _nudged(rounded: Rounded, by_day: Ints) -> Ints:
     moved = True
     while moved and perf_counter() < ends_s:
         moved = False
-        for j in np.flatnonzero(rounded.day.other).tolist():
+        for j in np.flatnonzero(rounded.other).tolist():
             for step in (1, -1):
                 trial = by_day.copy()
                 trial[j] = np.clip(trial[j] + step, 0, machines.n_max[j])

@@ -14,6 +14,7 @@ import numpy as np
 from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.ladder import Ladders, Pieces, without_pieces
 from solvent.choose.mix.program import SHORT, Picked, Solved
+from solvent.choose.mix.spare import needed, needed_days
 from solvent.choose.mix.units import asked_units, in_units, measure_of
 
 if TYPE_CHECKING:
@@ -66,18 +67,26 @@ def parted(columns: Columns, every: Picked, relaxed: Solved, room_usd: float, en
 class Rounded:
     """The ladders of a day in units, rounded `up` (a bound) or to the nearest; the other machine-days are in none."""
 
-    def __init__(self, day: Day, n_units: int, *, up: bool) -> None:
+    def __init__(self, day: Day, n_units: int, limit_usd: float, *, up: bool) -> None:
+        """limit_usd: no plan that costs more is asked about."""
         self.day, self.n_units, self.up = day, n_units, up
         machines, solved = day.columns.machines, day.relaxed
         assert solved.charged_usd is not None and solved.charged_day_usd is not None
         self.units = in_units(day.columns, day.measure, n_units, up=up)
-        usd = (machines.usd + solved.charged_day_usd)[day.base]
-        units = self.units.units[day.base].max(axis=1, initial=0)
+        asked = self.asked(np.zeros(len(machines), np.int64))
+        limit_usd -= solved.limits_usd
+        day_usd = np.broadcast_to((machines.usd + solved.charged_day_usd)[:, None], machines.cover.shape)
+        days = day.base | day.other
+        kept = np.zeros(len(machines), bool)
+        kept[days] = needed_days(self.pieces(days, day_usd, machines.n_max), asked, limit_usd)
+        self.other, self.base_rows = day.other & kept, day.base & kept
+        units = self.units.units[self.base_rows].max(axis=1, initial=0)
         nothing = without_pieces(np.array([np.inf]), n_units)
-        self.base = Ladders(Pieces(usd[:, None], units[:, None], machines.n_max[day.base]), nothing, day.ends_s)
-        usd = machines.usd[:, None] + solved.charged_usd
-        starts = without_pieces(self.units.unit_usd, n_units)
-        self.hours = Ladders(self.pieces(day.hourly, usd, machines.n_max), starts, day.ends_s)
+        pieces = Pieces(day_usd[self.base_rows, :1], units[:, None], machines.n_max[self.base_rows])
+        self.base = Ladders(pieces, nothing, day.ends_s)
+        hourly = self.pieces(day.hourly, machines.usd[:, None] + solved.charged_usd, machines.n_max)
+        hourly = needed(hourly, asked, self.units.unit_usd, limit_usd)
+        self.hours = Ladders(hourly, without_pieces(self.units.unit_usd, n_units), day.ends_s)
         self.base_costs = self.base.costs()[0]
         self.hour_costs = self.hours.costs()
 
