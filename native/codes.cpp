@@ -74,14 +74,20 @@ void pack_value_of(const uint8_t* codes, int n, int t, uint8_t* block) {
         }
 }
 
-// Sixteenths of an octave, and the mantissas half-way between them.
+// Sixteenths of an octave, and the mantissas half-way between them: at most one in each 32nd of the mantissas.
 struct Sixteenths {
     float power[16];
-    uint32_t border[16];
+    uint32_t border[32];  // in a 32nd of the mantissas, or one that none reaches
+    int32_t below[32];    // borders below it
     Sixteenths() {
-        for (int i = 0; i < 16; ++i) {
-            power[i] = static_cast<float>(std::exp2(i / 16.0));
-            border[i] = static_cast<uint32_t>(std::ceil((std::exp2((i + 0.5) / 16.0) - 1.0) * 8388608.0));
+        for (int i = 0; i < 16; ++i) power[i] = static_cast<float>(std::exp2(i / 16.0));
+        for (int i = 0, next = 0; i < 32; ++i) {
+            const uint32_t end = static_cast<uint32_t>(i + 1) << 18;
+            const auto half_way = static_cast<uint32_t>(std::ceil((std::exp2((next + 0.5) / 16.0) - 1.0) * 8388608.0));
+            const bool here = next < 16 && half_way < end;
+            below[i] = next;
+            border[i] = here ? half_way : end;
+            next += here;
         }
     }
 };
@@ -123,9 +129,8 @@ int scale_steps(float scale) {
     if (!(scale > 0.0f)) return kNoScale;
     const uint32_t bits = float_to_bits(scale), mantissa = bits & 0x7FFFFFu;
     if (bits >> 23 == 0) return static_cast<int>(std::nearbyint(16.0f * std::log2(scale)));
-    int steps = 16 * (static_cast<int>(bits >> 23) - 127);
-    for (const uint32_t border : kSixteenthSteps.border) steps += mantissa >= border;
-    return steps;
+    const uint32_t part = mantissa >> 18;
+    return 16 * (static_cast<int>(bits >> 23) - 127) + kSixteenthSteps.below[part] + (mantissa >= kSixteenthSteps.border[part]);
 }
 
 float scale_from_steps(int steps) {
