@@ -35,10 +35,12 @@ class Rounding:
     cache_type: a NumPy type to which keys and values are rounded, as a cache holds them; None: they aren't.
     int8_linears, int8_head: activations become int8 with one scale for each 32 columns before the blocks' linear
     layers (instead of int8 per token) and before the head, as kernels for block formats take them.
+    int8_only: the linear layers that int8_linears is for; empty: all.
     n_outliers: elements of a token that are left as they are when blocks are rounded."""
 
     cache_type: type | None = None
     int8_linears: bool = False
+    int8_only: tuple[str, ...] = ()
     int8_head: bool = False
     n_outliers: int = 0
 
@@ -105,7 +107,7 @@ def linear(config: Config, block: Weights, name: str, x: Array, rounding: Roundi
     """y = W·x (+ bias), on int8 activations where the configuration says so.   x: (T, K).   → (T, M)"""
     w = block[f"{name}.weight"]
     y: Array
-    if rounding.int8_linears:
+    if rounding.int8_linears and (not rounding.int8_only or name in rounding.int8_only):
         y = int8_blocks(x, rounding.n_outliers) @ w.T
     elif config.int8_per_token:
         y = int8_linear(w, x)
