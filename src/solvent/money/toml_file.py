@@ -30,7 +30,7 @@ def read_toml(path: Path, error: type[SolventError], max_bytes: int = MAX_BYTES)
     if len(content) > max_bytes:
         raise error(str(path), f"more than {max_bytes} bytes", "a file of at most that size")
     try:
-        return tomllib.loads(content.decode("utf-8"), parse_float=Decimal)
+        return tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
     except (ValueError, RecursionError, ArithmeticError) as fault:
         # Besides bad syntax: not UTF-8, nested too deep, an integer or exponent too long to read.
         raise error(str(path), f"not TOML: {str(fault)[:200] or type(fault).__name__}") from None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from solvent.choose.offers import memory, read
+from solvent.choose.offers.check_needs import checked
 from solvent.choose.offers.demand import from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, read_offers
@@ -403,3 +404,38 @@ def test_the_data_files_are_dated_and_sourced() -> None:
         assert entry["usd_per_hour"] > 0 and entry["source"] and re.fullmatch(r"\d{4}-\d\d-\d\d", str(entry["date"]))
     keys = [(entry["gpu"], entry["class"], entry["date"]) for entry in table()]
     assert len(keys) == len(set(keys))
+
+
+SCORE = '[[choices.quality]]\nmetric = "arc_easy"\nvalue = 0.6\nmethod = "claimed"\nsource = "s"\n'
+SCORED = RENTED + 'vendor = "Lambda"\nregion = "eu-west"\n' + SCORE
+
+
+@pytest.mark.parametrize(
+    ("needs", "says"),
+    [
+        (Needs(barred_vendors=("lamda",)), r"offers: needs.barred_vendors: 'lamda'.*write 'Lambda'"),
+        (Needs(regions=("eu-wst",)), r"offers: needs.regions: 'eu-wst'.*write 'eu-west'"),
+    ],
+)
+def test_a_need_that_nearly_names_something_is_told(tmp_path: Path, needs: Needs, says: str) -> None:
+    found = offers(tmp_path, SCORED)
+    with pytest.raises(ChoiceError, match=says):
+        checked(needs, found, "offers")
+
+
+def test_a_need_may_name_what_no_offer_has(tmp_path: Path) -> None:
+    found = offers(tmp_path, SCORED)
+    for needs in (Needs(barred_vendors=("LAMBDA", "openai"), regions=("EU-WEST", "us")), Needs(quality_floor=0.5)):
+        assert checked(needs, found, "offers") is needs
+
+
+def test_a_floor_over_several_scores_asks_which(tmp_path: Path) -> None:
+    found = offers(tmp_path, SCORED + SCORED.replace('"m"', '"n"').replace("arc_easy", "piqa"))
+    with pytest.raises(ChoiceError, match=r"needs.quality_floor: 0.5 on no metric.*arc_easy, piqa; .*quality_metric"):
+        checked(Needs(quality_floor=0.5), found, "offers")
+    assert checked(Needs(quality_floor=0.5, quality_metric="piqa"), found, "offers")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    assert offers(tmp_path, "\ufeff" + RENTED)[0].id == "m"

@@ -16,6 +16,7 @@ from solvent.choose.mix.frontier import AXES, frontier
 from solvent.choose.mix.rank import ranked
 from solvent.choose.mix.robust import offers_asked, robust_mix
 from solvent.choose.mix.solve import GAP, TIME_LIMIT_S
+from solvent.choose.offers.check_needs import checked
 from solvent.choose.offers.demand import from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, Tables, read_offers
@@ -60,6 +61,7 @@ def run_choice(options: ChoiceOptions, tell: Callable[[str, float | None], None]
     offers = tables.offers(Market(lambda: catalogue_of(loaded, options.as_of), asked, prompt_tok))
     if not offers:
         raise ChoiceError(str(tables.path), "no offers", "[[choices]] tables", "see docs/reference/choice.md")
+    checked(needs, offers, str(options.needs or tables.path))
     tell("choosing", 0.2)
     robust = robust_mix(offers, demand, needs, gap=options.gap, time_limit_s=options.time_limit_s)
     worst = offers_asked(offers, needs.n_bad_ends)

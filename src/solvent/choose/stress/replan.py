@@ -16,6 +16,7 @@ from typing import Any
 from solvent.choose.economics import DAYS_PER_MONTH
 from solvent.choose.mix.plan import Infeasible, Plan
 from solvent.choose.mix.solve import cheapest_mix
+from solvent.choose.offers.check_needs import checked
 from solvent.choose.offers.demand import Demand, from_statement
 from solvent.choose.offers.needs import Needs
 from solvent.choose.offers.read import Market, read_offers
@@ -141,7 +142,8 @@ def replanner_of(path: Path, statement: Mapping[str, Any], power: Power | None, 
     market = Market(lambda: catalogue_of(loaded, None), day)
     stated = tables.file.demand.outputs_per_day is not None
     demand = tables.demand(None if stated else from_statement(statement, str(path)))
-    return Replanner(tables.offers(market), demand, tables.needs(), power)
+    offers = tables.offers(market)
+    return Replanner(offers, demand, checked(tables.needs(), offers, str(tables.path)), power)
 
 
 def growth(values: Mapping[str, float]) -> float:
