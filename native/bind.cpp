@@ -175,7 +175,8 @@ CodeBook book_from(nb::dict d) {
     return book;
 }
 
-std::shared_ptr<CacheFormat> format_from(nb::list books, const std::vector<int>& keys, const std::vector<int>& values, Floats signs, bool centred) {
+std::shared_ptr<CacheFormat> format_from(nb::list books, const std::vector<int>& keys, const std::vector<int>& values, Floats signs, bool centred,
+                                         int sink_tok, int tail_tok) {
     auto format = std::make_shared<CacheFormat>();
     for (auto one : books) format->books.push_back(book_from(nb::cast<nb::dict>(one)));
     need(!keys.empty() && keys.size() == values.size(), "one book of keys and of values per layer");
@@ -187,6 +188,9 @@ std::shared_ptr<CacheFormat> format_from(nb::list books, const std::vector<int>&
     for (size_t i = 0; i < signs.size(); ++i) need(signs(i) == 1.0f || signs(i) == -1.0f, "signs are 1 or −1");
     format->signs.assign(signs.data(), signs.data() + signs.size());
     format->centred = centred;
+    for (const int n_tok : {sink_tok, tail_tok}) need(n_tok >= 0 && n_tok <= 1 << 24 && n_tok % kKeyChunk == 0, "sinks and tail are whole chunks");
+    format->n_sinks = sink_tok / kKeyChunk;
+    format->n_tail = tail_tok / kKeyChunk;
     return format;
 }
 
@@ -216,7 +220,7 @@ void store(Sequence& s, int layer, Cube keys, Cube values, const std::string& na
     need(keys.shape(0) <= static_cast<size_t>(s.context() - s.n_tokens), kFull);
     const int n_tokens = static_cast<int>(keys.shape(0));
     nb::gil_scoped_release release;
-    s.reserve(s.n_tokens + n_tokens);
+    s.reserve(kernels, s.n_tokens + n_tokens);
     std::vector<float> scratch(4 * static_cast<size_t>(shape.head_size) + 64);
     for (int head = 0; head < shape.n_kv_heads; ++head)
         for (const bool value : {false, true})
@@ -307,9 +311,10 @@ class BoundDecoder {
         need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), kFull);
         float* to = out.data();
         const auto watch = watch_for_signals();
-        for (size_t first = 0; first < n; first += kMaxStep) {
+        for (size_t first = 0, taken; first < n; first += taken) {
             const auto slots = next_slots(sequence, tokens, first, n - static_cast<size_t>(n_logits));
-            sequence.reserve(sequence.n_tokens + static_cast<int>(slots.size()));
+            taken = slots.size();
+            sequence.reserve(decoder.kernels(), sequence.n_tokens + static_cast<int>(slots.size()));
             end_if(!decoder.step(slots, to, watch));
             check_finite(sequence);
             for (const Slot& slot : slots) to += slot.logits ? decoder.config.n_vocab : 0;
@@ -333,7 +338,7 @@ class BoundDecoder {
         for (const Sequence* s : sequences) need(s->n_tokens < s->context(), kFull);
         std::vector<Slot> slots;
         for (size_t i = 0; i < sequences.size(); ++i) slots.push_back({sequences[i], tokens(i), sequences[i]->n_tokens, true});
-        for (Sequence* s : sequences) s->reserve(s->n_tokens + 1);
+        for (Sequence* s : sequences) s->reserve(decoder.kernels(), s->n_tokens + 1);
         decoder.step(slots, out.data());
         for (Sequence* s : sequences) check_finite(*s);
         for (Sequence* s : sequences) ++s->n_tokens;
@@ -350,9 +355,10 @@ class BoundDecoder {
         std::lock_guard<std::mutex> lock(busy);
         need(n <= static_cast<size_t>(sequence.context() - sequence.n_tokens), kFull);
         const auto watch = n > 1 ? watch_for_signals() : Decoder::Watch{};
-        for (size_t first = 0; first < n; first += kMaxStep) {
+        for (size_t first = 0, taken; first < n; first += taken) {
             const auto slots = next_slots(sequence, tokens, first, n - 1);
-            sequence.reserve(sequence.n_tokens + static_cast<int>(slots.size()));
+            taken = slots.size();
+            sequence.reserve(decoder.kernels(), sequence.n_tokens + static_cast<int>(slots.size()));
             const bool last = first + slots.size() == n;
             const int next = last ? decoder.greedy(slots, watch) : decoder.step(slots, nullptr, watch) ? 0 : Decoder::kEnded;
             end_if(next == Decoder::kEnded);
@@ -373,10 +379,12 @@ class BoundDecoder {
     Decoder decoder;
 
   private:
-    // Tokens from `first` on, as many as a step takes; those from first_with_logits on ask for logits.
+    // Tokens from `first` on, as many as a step takes; those from first_with_logits on ask for logits. With a tail a step
+    // ends where a chunk does, so that what it sees as codes doesn't depend on where it began.
     static std::vector<Slot> next_slots(Sequence& sequence, const Tokens& tokens, size_t first, size_t first_with_logits) {
         std::vector<Slot> slots;
-        for (size_t i = first; i < std::min(tokens.size(), first + kMaxStep); ++i)
+        const size_t most = static_cast<size_t>(sequence.format().n_tail ? kKeyChunk - sequence.n_tokens % kKeyChunk : kMaxStep);
+        for (size_t i = first; i < std::min(tokens.size(), first + most); ++i)
             slots.push_back({&sequence, tokens(i), sequence.n_tokens + static_cast<int>(i - first), i >= first_with_logits});
         return slots;
     }
@@ -488,7 +496,7 @@ NB_MODULE(_native, m) {
         .def_prop_ro("is_copy", [](const BoundMatrix& b) { return b.matrix->pages != nullptr; });
 
     nb::class_<CacheFormat>(m, "CacheFormat")
-        .def(nb::new_(&format_from), nb::arg("books"), nb::arg("keys"), nb::arg("values"), nb::arg("signs"), nb::arg("centred"));
+        .def(nb::new_(&format_from), nb::arg("books"), nb::arg("keys"), nb::arg("values"), nb::arg("signs"), nb::arg("centred"), nb::arg("sink_tok") = 0, nb::arg("tail_tok") = 0);
 
     nb::class_<Sequence>(m, "Sequence")
         .def_ro("n_tokens", &Sequence::n_tokens)
@@ -518,20 +526,28 @@ NB_MODULE(_native, m) {
             return n;
         })
         .def_prop_ro("n_chunks", &Sequence::n_chunks)
-        .def("chunk_bytes", &Sequence::chunk_bytes)
+        .def("chunk_bytes", [](const Sequence& s, int i) { return s.chunk_bytes(i); })
+        .def("sizes", [](const Sequence& s, int n_tokens, int coded_tok) {
+            need(n_tokens >= 0 && n_tokens <= s.context() && coded_tok >= 0, "more tokens than the context");
+            std::vector<size_t> found;
+            for (int i = 0; i * kKeyChunk < n_tokens; ++i) found.push_back(s.chunk_bytes(i, coded_tok / kKeyChunk));
+            return found;
+        }, nb::arg("n_tokens"), nb::arg("coded_tok"))
         .def("chunk", [](const Sequence& s, int i) {
             need(i >= 0 && i < s.n_chunks(), "no such chunk");
             return nb::bytes(s.chunk_data(i), s.chunk_bytes(i));
         })
-        .def("restore", [](Sequence& s, int n_tokens, const std::vector<nb::bytes>& chunks) {
+        .def_prop_ro("coded_tok", [](const Sequence& s) { return std::min(s.coded_end(), s.n_chunks()) * kKeyChunk; })
+        .def("restore", [](Sequence& s, int n_tokens, const std::vector<nb::bytes>& chunks, int coded_tok) {
             need(n_tokens >= 0 && n_tokens <= s.context(), "more tokens than the context");
-            need(chunks.size() == static_cast<size_t>((n_tokens + kKeyChunk - 1) / kKeyChunk), "chunks for other tokens");
-            for (size_t i = 0; i < chunks.size(); ++i) need(chunks[i].size() == s.chunk_bytes(static_cast<int>(i)), "a chunk of another size");
-            s.truncate(0);
-            s.reserve(n_tokens);
-            for (size_t i = 0; i < chunks.size(); ++i) std::memcpy(s.chunk_data(static_cast<int>(i)), chunks[i].data(), chunks[i].size());
-            s.n_tokens = n_tokens;
-        });
+            const int n_chunks = (n_tokens + kKeyChunk - 1) / kKeyChunk;
+            need(chunks.size() == static_cast<size_t>(n_chunks), "chunks for other tokens");
+            need(coded_tok >= 0 && coded_tok <= n_chunks * kKeyChunk && coded_tok % kKeyChunk == 0, "codes of other tokens");
+            const int coded_end = coded_tok / kKeyChunk;
+            for (int i = 0; i < n_chunks; ++i) need(chunks[static_cast<size_t>(i)].size() == s.chunk_bytes(i, coded_end), "a chunk of another size");
+            s.reset(n_tokens, coded_end);
+            for (int i = 0; i < n_chunks; ++i) std::memcpy(s.chunk_data(i), chunks[static_cast<size_t>(i)].data(), chunks[static_cast<size_t>(i)].size());
+        }, nb::arg("n_tokens"), nb::arg("chunks"), nb::arg("coded_tok"));
 
     nb::class_<BoundDecoder>(m, "Decoder")
         .def("__init__",

@@ -19,11 +19,13 @@ constexpr size_t kExponents = 4;  // of a head in a chunk
 constexpr uint8_t kFirstTiles[kBlocks] = {0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4};
 constexpr uint8_t kLaterTiles[kBlocks] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
 
+constexpr float kBeyondHalf = 65520.0f;  // rounds to infinity
+
 size_t up_64(size_t n) { return (n + 63) / 64 * 64; }
 
-HeadPlan plan_of(const CacheShape& shape, const CacheFormat& format, int layer, bool first) {
+HeadPlan plan_of(const CacheShape& shape, const CacheFormat& format, int layer, bool full, bool first) {
     const size_t n = static_cast<size_t>(shape.head_size);
-    const CodeBook *key = format.key_book(layer), *value = format.value_book(layer);
+    const CodeBook *key = full ? nullptr : format.key_book(layer), *value = full ? nullptr : format.value_book(layer);
     HeadPlan plan{};
     plan.key_block = key ? n * static_cast<size_t>(key->bits) * 2 : n * 32;
     plan.value_block = value ? n * static_cast<size_t>(value->bits) * 2 : (n + 15) / 16 * 16 * 32;
@@ -34,23 +36,34 @@ HeadPlan plan_of(const CacheShape& shape, const CacheFormat& format, int layer, 
     return plan;
 }
 
-}  // namespace
-
-Sequence::Sequence(const CacheShape& shape, std::shared_ptr<const CacheFormat> format) : shape_(shape), format_(std::move(format)) {
-    for (int later = 0; later < 2; ++later) {
-        size_t at = up_64(kExponents * static_cast<size_t>(shape.n_layers * shape.n_kv_heads));
-        for (int layer = 0; layer < shape.n_layers; ++layer) {
-            plans_[later].push_back(plan_of(shape, *format_, layer, later == 0));
-            layer_at_[later].push_back(at);
-            at += plans_[later].back().bytes * static_cast<size_t>(shape.n_kv_heads);
-        }
-        bytes_[later] = at;
+// The mean of a chunk's second tile of keys in half precision.
+void mean_of_halves(const uint16_t* keys, int n, uint16_t* centre) {
+    for (int j = 0; j < n; ++j) {
+        float sum = 0.0f;
+        for (int t = kTileKeys; t < kKeyChunk; ++t) sum += half_to_float(keys[(t / 16 * n + j) * 16 + t % 16]);
+        centre[j] = float_to_half(sum / static_cast<float>(kTileKeys));
     }
 }
 
-void Sequence::reserve(int end) {
+}  // namespace
+
+Sequence::Sequence(const CacheShape& shape, std::shared_ptr<const CacheFormat> format)
+    : shape_(shape), format_(std::move(format)), coded_end_(format_->n_tail ? format_->n_sinks : kAllCoded) {
+    for (int kind = 0; kind < kKinds; ++kind) {
+        size_t at = up_64(kExponents * static_cast<size_t>(shape.n_layers * shape.n_kv_heads));
+        for (int layer = 0; layer < shape.n_layers; ++layer) {
+            plans_[kind].push_back(plan_of(shape, *format_, layer, kind == kFull, kind == kFirst));
+            layer_at_[kind].push_back(at);
+            at += plans_[kind].back().bytes * static_cast<size_t>(shape.n_kv_heads);
+        }
+        bytes_[kind] = at;
+    }
+}
+
+void Sequence::reserve(const Kernels& kernels, int end) {
     const int last = (end + kKeyChunk - 1) / kKeyChunk;
     const int own = n_tokens / kKeyChunk;
+    while (coded_end_ < own - format_->n_tail) code_chunk(kernels, coded_end_);
     if (own < n_chunks() && is_shared(own)) {
         auto copy = std::make_shared<Pages>(chunk_bytes(own), false);
         std::memcpy(copy->data(), chunk_data(own), chunk_bytes(own));
@@ -60,17 +73,24 @@ void Sequence::reserve(int end) {
     while (n_chunks() < last) chunks_.push_back(std::make_shared<Pages>(chunk_bytes(n_chunks()), n_chunks() > 0));
 }
 
+// A chunk that became codes stays so: half precision can't be had back.
 void Sequence::truncate(int n) {
     n_tokens = n;
     chunks_.resize(static_cast<size_t>((n + kKeyChunk - 1) / kKeyChunk));
+    if (format_->n_tail) coded_end_ = std::max(format_->n_sinks, std::min(coded_end_, n_chunks()));
 }
 
-Sequence::Place Sequence::place(int layer, int head, int chunk) const {
-    const int later = chunk > 0;
-    const HeadPlan& plan = plans_[later][static_cast<size_t>(layer)];
-    uint8_t* data = chunk_data(chunk);
+void Sequence::reset(int n, int coded_end) {
+    truncate(0);
+    if (format_->n_tail) coded_end_ = std::max(format_->n_sinks, coded_end);
+    while (n_chunks() < (n + kKeyChunk - 1) / kKeyChunk) chunks_.push_back(std::make_shared<Pages>(chunk_bytes(n_chunks()), n_chunks() > 0));
+    n_tokens = n;
+}
+
+Sequence::Place Sequence::place_in(uint8_t* data, Kind kind, int layer, int head) const {
+    const HeadPlan& plan = plans_[kind][static_cast<size_t>(layer)];
     auto* exponents = reinterpret_cast<int8_t*>(data) + kExponents * static_cast<size_t>(layer * shape_.n_kv_heads + head);
-    return {data + layer_at_[later][static_cast<size_t>(layer)] + plan.bytes * static_cast<size_t>(head), exponents, &plan};
+    return {data + layer_at_[kind][static_cast<size_t>(layer)] + plan.bytes * static_cast<size_t>(head), exponents, &plan};
 }
 
 CacheView Sequence::view(int layer, int head, int chunk) const {
@@ -85,8 +105,8 @@ CacheView Sequence::view(int layer, int head, int chunk) const {
     __builtin_prefetch(next.exponents);
     view.head_size = shape_.head_size;
     view.v_stride = (shape_.head_size + 15) / 16 * 16;
-    view.key_book = format_->key_book(layer);
-    view.value_book = format_->value_book(layer);
+    view.key_book = is_full(chunk) ? nullptr : format_->key_book(layer);
+    view.value_book = is_full(chunk) ? nullptr : format_->value_book(layer);
     view.key_block_bytes = p.plan->key_block;
     view.value_block_bytes = p.plan->value_block;
     view.k_scales = p.head + p.plan->k_scales;
@@ -109,28 +129,40 @@ void Sequence::store(const Kernels& kernels, int layer, int head, const Stored* 
             return store(kernels, layer, head, vectors + i, n_vectors - i, scratch);
         }
     const int n = shape_.head_size;
-    Encoding encodings[kStoredTogether];
     const Stored* coded[kStoredTogether];
-    uint8_t codes[kStoredTogether][kLongestHead];
-    int n_coded = 0, steps[kStoredTogether];
+    int n_coded = 0;
     for (int i = 0; i < n_vectors; ++i) {
         const Stored& one = vectors[i];
-        const CodeBook* book = one.value ? format_->value_book(layer) : format_->key_book(layer);
-        if (!book) {
-            store_half(kernels, place(layer, head, one.t / kKeyChunk), one);
+        const int chunk = one.t / kKeyChunk;
+        if (!(one.value ? format_->value_book(layer) : format_->key_book(layer))) {
+            store_half(kernels, place(layer, head, chunk), one);
             continue;
         }
         float* turned = scratch + n_coded * n;
-        prepare(kernels, layer, head, one, turned);
-        const float square = kernels.square_sum(turned, n);
-        if (!std::isfinite(square)) not_finite_->store(true, std::memory_order_relaxed);
-        steps[n_coded] = std::isfinite(square) ? scale_steps(std::sqrt(square / static_cast<float>(n))) : kNoScale;
-        const float scale = scale_from_steps(steps[n_coded]);
-        encodings[n_coded] = {book, turned, scale > 0.0f ? 1.0f / scale : 0.0f, codes[n_coded]};
-        coded[n_coded++] = &one;
+        kernels.turn(one.x, format_->signs.data(), n, turned);
+        if (is_full(chunk)) store_turned(kernels, place(layer, head, chunk), one, turned);
+        else coded[n_coded++] = &one;
     }
-    if (n_coded) kernels.encode(encodings, n_coded, n);
-    for (int i = 0; i < n_coded; ++i) keep(encodings[i], steps[i], place(layer, head, coded[i]->t / kKeyChunk), *coded[i]);
+    if (n_coded) code(kernels, layer, head, coded, n_coded, scratch);
+}
+
+void Sequence::code(const Kernels& kernels, int layer, int head, const Stored* const* vectors, int n_vectors, float* turned) {
+    const int n = shape_.head_size;
+    Encoding encodings[kStoredTogether];
+    uint8_t codes[kStoredTogether][kLongestHead];
+    int steps[kStoredTogether];
+    for (int i = 0; i < n_vectors; ++i) {
+        const Stored& one = *vectors[i];
+        float* x = turned + i * n;
+        centre(kernels, layer, head, one, x);
+        const float square = kernels.square_sum(x, n);
+        if (!std::isfinite(square)) not_finite_->store(true, std::memory_order_relaxed);
+        steps[i] = std::isfinite(square) ? scale_steps(std::sqrt(square / static_cast<float>(n))) : kNoScale;
+        const float scale = scale_from_steps(steps[i]);
+        encodings[i] = {one.value ? format_->value_book(layer) : format_->key_book(layer), x, scale > 0.0f ? 1.0f / scale : 0.0f, codes[i]};
+    }
+    kernels.encode(encodings, n_vectors, n);
+    for (int i = 0; i < n_vectors; ++i) keep(encodings[i], steps[i], place(layer, head, vectors[i]->t / kKeyChunk), *vectors[i]);
 }
 
 void Sequence::store_half(const Kernels& kernels, const Place& p, const Stored& one) {
@@ -143,15 +175,60 @@ void Sequence::store_half(const Kernels& kernels, const Place& p, const Stored& 
     kernels.store_half(one.x, n, block + t % 16, 16);
 }
 
-void Sequence::prepare(const Kernels& kernels, int layer, int head, const Stored& one, float* out) {
-    const int n = shape_.head_size, chunk = one.t / kKeyChunk, block = one.t % kKeyChunk / 16;
-    kernels.turn(one.x, format_->signs.data(), n, out);
+// As sums of codes lie: element l·D/16 + i of a value at 16·i + l.
+void Sequence::store_turned(const Kernels& kernels, const Place& p, const Stored& one, const float* turned) {
+    const int n = shape_.head_size, own = n / 16;
+    for (int i = 0; i < n; ++i)
+        if (!(std::fabs(turned[i]) < kBeyondHalf)) not_finite_->store(true, std::memory_order_relaxed);
+    float ordered[kLongestHead];
+    if (one.value)
+        for (int i = 0; i < n; ++i) ordered[i] = turned[i % 16 * own + i / 16];
+    store_half(kernels, p, {one.value, one.t, one.value ? ordered : turned});
+}
+
+// A chunk of half precision becomes one of codes; others that share it keep theirs.
+void Sequence::code_chunk(const Kernels& kernels, int chunk) {
+    const std::shared_ptr<Pages> full = chunks_[static_cast<size_t>(chunk)];
+    chunks_[static_cast<size_t>(chunk)] = std::make_shared<Pages>(bytes_[chunk > 0 ? kLater : kFirst], chunk > 0);
+    coded_end_ = chunk + 1;
+    for (int layer = 0; layer < shape_.n_layers; ++layer)
+        for (int head = 0; head < shape_.n_kv_heads; ++head)
+            for (const bool value : {false, true}) code_side(kernels, layer, head, chunk, value, place_in(full->data(), kFull, layer, head));
+}
+
+void Sequence::code_side(const Kernels& kernels, int layer, int head, int chunk, bool value, const Place& full) {
+    const int n = shape_.head_size, own = n / 16;
+    const uint8_t* from = full.head + (value ? full.plan->v : 0);
+    if (!(value ? format_->value_book(layer) : format_->key_book(layer))) {
+        const Place to = place(layer, head, chunk);
+        std::memcpy(to.head + (value ? to.plan->v : 0), from, (value ? full.plan->value_block : full.plan->key_block) * kBlocks);
+        return;
+    }
+    const auto* halves = reinterpret_cast<const uint16_t*>(from);
+    float turned[kStoredTogether * kLongestHead];
+    for (int t = 0; t < kKeyChunk; t += kStoredTogether) {
+        Stored vectors[kStoredTogether];
+        const Stored* all[kStoredTogether];
+        for (int k = 0; k < kStoredTogether; ++k) {
+            const int at = t + k;
+            for (int i = 0; i < n; ++i)
+                turned[k * n + (value ? i % 16 * own + i / 16 : i)] = half_to_float(halves[value ? at * n + i : (at / 16 * n + i) * 16 + at % 16]);
+            vectors[k] = {value, chunk * kKeyChunk + at, nullptr};
+            all[k] = &vectors[k];
+        }
+        code(kernels, layer, head, all, kStoredTogether, turned);
+    }
+}
+
+// Takes a turned key's centre off, which it sets where the key begins a tile.
+void Sequence::centre(const Kernels& kernels, int layer, int head, const Stored& one, float* turned) {
     if (one.value || !format_->centred) return;
+    const int n = shape_.head_size, chunk = one.t / kKeyChunk, block = one.t % kKeyChunk / 16;
     const uint8_t* tiles = chunk ? kLaterTiles : kFirstTiles;
     const Place p = place(layer, head, chunk);
     auto* centre = reinterpret_cast<uint16_t*>(p.head + p.plan->centres) + static_cast<size_t>(tiles[block]) * static_cast<size_t>(n);
-    if (one.t % 16 == 0 && (block == 0 || tiles[block - 1] != tiles[block])) set_centre(kernels, layer, head, one.t, out, centre);
-    kernels.subtract_halves(out, centre, n);
+    if (one.t % 16 == 0 && (block == 0 || tiles[block - 1] != tiles[block])) set_centre(kernels, layer, head, one.t, turned, centre);
+    kernels.subtract_halves(turned, centre, n);
 }
 
 // The first key is the first tile's centre; another tile's is the mean of what the tile before it holds, as its codes
@@ -166,6 +243,7 @@ void Sequence::set_centre(const Kernels& kernels, int layer, int head, int t, co
     const CodeBook& book = *format_->key_book(layer);
     // Not a view: that reads the values' exponents too, which another thread may be writing.
     const Place p = place(layer, head, (t - 1) / kKeyChunk);
+    if (is_full((t - 1) / kKeyChunk)) return mean_of_halves(reinterpret_cast<const uint16_t*>(p.head), n, centre);
     const int first = begin % kKeyChunk / 16, end = (t - 1) % kKeyChunk / 16 + 1;
     float scales[kTileKeys], sum[kLongestHead];
     for (int at = 16 * first; at < 16 * end; ++at)

@@ -16,6 +16,9 @@ import numpy as np
 from solvent.errors import EngineError
 from solvent.machine.engine.config import Config
 from solvent.machine.engine.tokeniser import Tokeniser
+from solvent.machine.turboquant.cache_format import CacheFormat
+
+F16 = CacheFormat()
 
 
 @dataclasses.dataclass
@@ -23,7 +26,8 @@ class FakeSequence:
     context: int
     tokens: list[int] = dataclasses.field(default_factory=list)
     model: FakeModel | None = None
-    cache: str = "f16"
+    cache: CacheFormat = F16
+    coded_tok = 0
 
     def fork(self) -> FakeSequence:
         return dataclasses.replace(self, tokens=list(self.tokens))
@@ -43,7 +47,7 @@ class FakeModel:
         self.table = table.astype(np.float32)
         self.config: Config = dataclasses.replace(engine_models.LLAMA, n_vocab=len(table), context=context)
         self.calls: list[tuple[str, int]] = []
-        self.cache = "f16"
+        self.cache = F16
         self.sequences: list[FakeSequence] = []
 
     def new_sequence(self, context: int | None = None) -> FakeSequence:

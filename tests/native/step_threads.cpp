@@ -102,6 +102,7 @@ std::shared_ptr<const CacheFormat> format_for(const DecoderConfig& c) {
     for (auto& kept : format->layers) kept = {below(8) - 1, below(8) - 1};
     for (int i = 0; i < c.head_size; ++i) format->signs.push_back(below(2) ? 1.0f : -1.0f);
     format->centred = below(3) > 0;
+    if (below(2)) format->n_sinks = below(3), format->n_tail = below(3);
     return format;
 }
 
@@ -119,16 +120,16 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
         if (turn % 3 == 0) {
             Sequence& s = *sequences[static_cast<size_t>(below(n_sequences))];
             const int n = std::min(1 + below(40), s.context() - s.n_tokens);
-            s.reserve(s.n_tokens + n);
+            s.reserve(d.kernels(), s.n_tokens + n);
             for (int i = 0; i < n; ++i) slots.push_back({&s, below(c.n_vocab), s.n_tokens + i, below(2) == 0});
             s.n_tokens += n;
         } else if (turn % 3 == 1) {
-            for (auto& s : sequences) s->reserve(std::min(s->n_tokens + 1, s->context()));
+            for (auto& s : sequences) s->reserve(d.kernels(), std::min(s->n_tokens + 1, s->context()));
             for (auto& s : sequences)
                 if (s->n_tokens < s->context()) slots.push_back({s.get(), below(c.n_vocab), s->n_tokens++, true});
         } else {
             Sequence& s = *sequences[0];
-            s.reserve(std::min(s.n_tokens + 1, s.context()));
+            s.reserve(d.kernels(), std::min(s.n_tokens + 1, s.context()));
             if (s.n_tokens < s.context()) all.push_back(static_cast<float>(d.greedy({{&s, below(c.n_vocab), s.n_tokens++, true}})));
             // Another that shares what stays takes its place.
             s.truncate(s.n_tokens - below(s.n_tokens + 1));

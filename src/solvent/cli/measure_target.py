@@ -78,14 +78,26 @@ def _command(path: Path) -> Wired:
 def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.cli.engine_target import EngineTarget
     from solvent.machine.engine.load import load
-    from solvent.machine.engine.memory import cache_bytes
-    from solvent.machine.turboquant.cache_format import parse
 
     loaded = load(name, threads=options["threads"], head=options["head"])
     target = EngineTarget(loaded, places, options["kv"] or "f16")
-    per_tok = cache_bytes(loaded.model.config, PER_TOK, parse(options["kv"] or "f16")) / PER_TOK
-    about = {**target.document(), "head": options["head"], "cache_bytes_per_tok": per_tok}
+    about = {**target.document(), "head": options["head"], **_cache(loaded.model.config, options["kv"] or "f16")}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
+
+
+def _cache(config: Any, name: str) -> dict[str, float]:
+    """Bytes of a token in the cache; where some tokens stay in full precision, of how many and theirs too."""
+    from dataclasses import replace
+
+    from solvent.machine.engine.memory import cache_bytes, full_precision_tok
+    from solvent.machine.turboquant.cache_format import parse
+
+    cache = parse(name)
+    codes = replace(cache, sink_tok=0, tail_tok=0)
+    found: dict[str, float] = {"cache_bytes_per_tok": cache_bytes(config, PER_TOK, codes) / PER_TOK}
+    if n_tok := full_precision_tok(cache):
+        found |= {"cache_full_precision_tok": n_tok, "cache_full_precision_bytes_per_tok": cache_bytes(config, 1)}
+    return found
 
 
 def token_counter(name: str | None) -> Callable[[str], int] | None:

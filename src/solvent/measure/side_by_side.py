@@ -35,7 +35,8 @@ def side_by_side(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The rows, and their figures by id; what a result doesn't know has no figure, which isn't zero.
 
     decode_tok_per_s = 1 ÷ mean of time_per_output_token; the interval's ends trade places.
-    cache_mb = bytes of a token of context · (tokens in + out) of the workload, where the lengths are fixed.
+    cache_mb = bytes of a token of context · (tokens in + out) of the workload, where the lengths are fixed; of as many
+    tokens as stay in full precision, at most, the bytes that one has there.
     Exactness: decimals, one rounding where a quotient needs it. Raises: MeasureError (no result of a measurement)"""
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
@@ -71,15 +72,26 @@ def _figures(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         scored = next((key for key in _SCORED if name.startswith("quality.") and name.endswith(f".{key}")), None)
         if scored and scored not in found and figure["value"] is not None:
             found[scored] = _times(figure, Decimal(1), figure["unit"], (_SCORED[scored], name))
-    work, per_tok = document.get("workload") or {}, document["target"].get("cache_bytes_per_tok")
-    if per_tok and work.get("kind") == "fixed":
-        n_tok = work["input_tok"] + work["output_tok"]
-        found["cache_mb"] = {
-            "label": f"cache of {n_tok:,} tokens", "value": str(Decimal(str(per_tok)) * n_tok / MEGA), "unit": "MB",
-            "method": "measured", "source": f"{per_tok} bytes a token, all counted",
-            "formula": "bytes a token of context · tokens ÷ 10⁶", "date": _date(document),
-        }  # fmt: skip
+    work, target = document.get("workload") or {}, document["target"]
+    if target.get("cache_bytes_per_tok") and work.get("kind") == "fixed":
+        found["cache_mb"] = {**_cache(target, work["input_tok"] + work["output_tok"]), "date": _date(document)}
     return found
+
+
+def _cache(target: Mapping[str, Any], n_tok: int) -> dict[str, Any]:
+    per_tok, full_tok = target["cache_bytes_per_tok"], min(target.get("cache_full_precision_tok") or 0, n_tok)
+    value, source = Decimal(str(per_tok)) * (n_tok - full_tok), f"{per_tok} bytes a token, all counted"
+    formula = "bytes a token of context · tokens ÷ 10⁶"
+    if full_tok:
+        full_bytes = target["cache_full_precision_bytes_per_tok"]
+        value += Decimal(str(full_bytes)) * full_tok
+        source += f"; {full_bytes} of {full_tok} in full precision"
+        formula = "(bytes a token of context · other tokens + bytes in full precision · tokens in it) ÷ 10⁶"
+    label = f"cache of {n_tok:,} tokens"
+    return {
+        "label": label, "value": str(value / MEGA), "unit": "MB", "method": "measured", "source": source,
+        "formula": formula,
+    }  # fmt: skip
 
 
 def _date(document: Mapping[str, Any]) -> str | None:

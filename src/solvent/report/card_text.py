@@ -34,6 +34,9 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
         + f", {held['cache_bytes'] / 1e6:,.1f} MB of cache"
     )
     yield f"each token of context adds {card['cache_bytes_per_token_of_context'] / 1e3:.1f} kB to the cache"
+    if card["cache_full_precision_bytes"]:
+        full, kept = card["cache_full_precision_bytes"] / 1e6, card["cache"]
+        yield f"sinks of {kept['sink_tok']:,} and a tail of {kept['tail_tok']:,} tokens in f16: {full:.1f} MB at most"
 
 
 def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:

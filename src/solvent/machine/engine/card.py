@@ -17,7 +17,7 @@ import numpy as np
 from solvent.errors import EngineError
 from solvent.machine import native
 from solvent.machine.engine.head import BITS
-from solvent.machine.engine.memory import cache_bytes, held
+from solvent.machine.engine.memory import cache_bytes, cache_token_bytes, full_precision_tok, held
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -47,7 +47,8 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
 
     Weights: what the kernels read, scales included.   Head: 4-bit codes where greedy decoding screens it (the rows
     that are computed again are left out: a few of a thousand); rounded to 8 or 6 bits where that was asked for.
-    Cache: depth · layers · 2 · kv_width · bits of an element / 8; 2 · 2 · q_width operations a cached token and layer.
+    Cache: depth · layers · 2 · kv_width · bits of an element / 8, 16 of sinks and tail; 2 · 2 · q_width operations a
+    cached token and layer.
     Vectors (norms, activations) stay in the CPU's caches and are left out."""
     config = model.config
     sums = {"attention weights": 0, "feed-forward weights": 0}
@@ -124,7 +125,8 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
         "bytes_per_token": total_bytes,
         "operations_per_token": sum(part.operations for part in found),
         "cache": model.cache.document(),
-        "cache_bytes_per_token_of_context": cache_bytes(config, 1, model.cache),
+        "cache_bytes_per_token_of_context": cache_token_bytes(config, model.cache),
+        "cache_full_precision_bytes": cache_bytes(config, full_precision_tok(model.cache)),
         "head": model.head,
         "held": _held(model, depth + n_tokens),
         "bandwidth_bytes_per_s": statistics.median(bandwidths),

@@ -21,7 +21,7 @@ from solvent.machine.engine.chat import ChatTemplate
 from solvent.machine.engine.find import find
 from solvent.machine.engine.generate import Options, Settings, Step, generate
 from solvent.machine.engine.head import Head
-from solvent.machine.engine.memory import cache_bytes, check_fits, held
+from solvent.machine.engine.memory import cache_token_bytes, check_fits, held
 from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.pick_cache import WINDOW_TOK, CacheBudget, Picked, Tell, pick_cache
@@ -55,8 +55,8 @@ def load(
     context: tokens that will be needed at a time, checked against the model's and against memory; None checks the
     weights alone.   threads: of the native model; None takes one a core.   head: the language-model head's form,
     "screened" (as the file has it, greedy tokens found by fewer bytes), "whole", "8-bit" or "6-bit": see head.py.
-    cache: what keys and values are kept as, a format or its name (f16, tq4, tq4-3, …); "auto" or a CacheBudget has the
-    fewest bytes within a divergence measured, once for a model and a question.   tell: is told how far that is.
+    cache: what keys and values are kept as, a format or its name (tq4, tq4+tail256, …); "auto" or a CacheBudget has
+    the fewest bytes within a divergence measured, once for a model and a question.   tell: is told how far that is.
     Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory; a budget
     that no format meets)."""
     path = find(path_or_name)
@@ -154,8 +154,8 @@ class LanguageModel:
 
     @property
     def cache_bytes_per_token(self) -> int:
-        """Bytes of keys and values that a token of context adds, scales and centres counted."""
-        return cache_bytes(self.config, 1, self.model.cache)
+        """Bytes of keys and values that a token of context adds, scales and centres counted, once sinks are full."""
+        return cache_token_bytes(self.config, self.model.cache)
 
     def save_cache(self, prompt: Prompt, path: str | Path) -> int:
         """Reads a prompt, text or tokens, and saves its keys and values. → bytes of the file

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from solvent.errors import EngineError
 from solvent.machine.engine.config import Config, tensor_shapes
 from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
 from solvent.machine.engine.model_file import Tensor
-from solvent.machine.turboquant.cache_format import CacheFormat, bits_per_element
+from solvent.machine.turboquant.cache_format import CHUNK_TOK, HALF_BITS, CacheFormat, bits_per_element, full_tok
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -117,9 +117,22 @@ def check_room(where: str, n_bytes: int) -> None:
 
 
 def cache_bytes(config: Config, n_tokens: int, cache: CacheFormat = F16_CACHE) -> int:
-    """n_tokens · layers · 2 (key and value) · kv_width · bits of an element / 8, scales and centres counted."""
+    """n_tokens · layers · 2 (key and value) · kv_width · bits of an element / 8, scales and centres counted; of tokens
+    in full precision f16's 16 bits."""
+    full = full_tok(cache, n_tokens)
     bits = bits_per_element(cache.of_layers(config.n_layers), config.head_size)
-    return ceil(n_tokens * config.n_layers * 2 * config.kv_width * bits / 8)
+    elements = config.n_layers * 2 * config.kv_width
+    return ceil((n_tokens - full) * elements * bits / 8) + full * elements * HALF_BITS // 8
+
+
+def cache_token_bytes(config: Config, cache: CacheFormat = F16_CACHE) -> int:
+    """What a token adds to a cache whose sinks and tail are full: bytes of its codes."""
+    return cache_bytes(config, 1, replace(cache, sink_tok=0, tail_tok=0))
+
+
+def full_precision_tok(cache: CacheFormat) -> int:
+    """Tokens of sinks, tail and the chunk being filled, at most, in a context that is longer than they are."""
+    return cache.sink_tok + (cache.tail_tok + CHUNK_TOK if cache.tail_tok else 0)
 
 
 def available_bytes() -> int | None:

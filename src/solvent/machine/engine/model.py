@@ -57,12 +57,18 @@ class Sequence:
         """Bytes that keys and values take, everything counted; what other sequences share with it too."""
         return int(self.native.n_bytes)
 
+    @property
+    def coded_tok(self) -> int:
+        """Where a tail is kept in full precision: tokens from here on are in it; else those of all chunks."""
+        return int(self.native.coded_tok)
+
     def fork(self) -> Sequence:
         """Another sequence with the same tokens. Full chunks of 256 tokens are shared, the last is copied."""
         return Sequence(self.model, self.native.fork(), self.cache)
 
     def truncate(self, n_tokens: int) -> None:
-        """Forgets all but the first n_tokens.   Raises: EngineError (more than there are)"""
+        """Forgets all but the first n_tokens; what left the tail stays in codes.   Raises: EngineError (more than
+        there are)"""
         if not 0 <= n_tokens <= self.n_tokens:
             raise EngineError("truncate", f"{n_tokens} tokens", f"0 to {self.n_tokens}, those in the sequence")
         self.native.truncate(n_tokens)
@@ -74,7 +80,7 @@ class Model:
     threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
     best of this CPU.   head: "screened" finds greedy tokens by 4-bit codes of the head and exact rescoring of the
     rows that may win, with the same result as "whole"; "8-bit" and "6-bit" round it: see head.py. `head` says what
-    came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3, …).
+    came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3+sinks256, …).
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
     but for attention, whose sums are split otherwise where more than a few tokens run together.
     Raises: KernelError (no native kernels, or not the one asked for)"""

@@ -1,7 +1,8 @@
 """Prompts that begin alike: what one sequence has read is forked for another, so that a common beginning is read once.
 
 A fork shares full chunks of keys and values. It is taken where the rest is then read in the same steps as without it,
-which bounds what it changes: nothing, to the last bit, of a prompt that was read in one piece.
+which bounds what it changes: nothing, to the last bit, of a prompt that was read in one piece. Where a cache keeps a
+tail in full precision, it is also taken only where that is in codes which would be without it.
 What it doesn't do: save to a file (saved_cache.py), look for beginnings that nobody read.
 Enter at `Prefixes`. Steps: native/attention.cpp.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from solvent.errors import EngineError
+from solvent.machine.turboquant.cache_format import CHUNK_TOK, CacheFormat
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model, Sequence
@@ -52,8 +54,10 @@ class Prefixes:
         for one in self.read:
             if one.sequence.model is not model or one.sequence.cache != model.cache:
                 raise EngineError("prefix", "read by another model or into another cache", "this model and its cache")
-            n = fork_point(n_common(one.tokens, prompt), len(one.tokens), len(prompt))
-            if n > n_best and one.sequence.context >= context:
+            step_tok = CHUNK_TOK if model.cache.tail_tok else STEP_TOK
+            n = fork_point(n_common(one.tokens, prompt), len(one.tokens), len(prompt), step_tok)
+            whole = one.sequence.coded_tok <= coded_before(model.cache, n)
+            if n > n_best and whole and one.sequence.context >= context:
                 best, n_best = one, n
         if best is None:
             return model.new_sequence(context)
@@ -68,20 +72,27 @@ def n_common(a: Items[int], b: Items[int]) -> int:
     return next((i for i in range(shorter) if a[i] != b[i]), shorter)
 
 
-def fork_point(n_same: int, n_source: int, n_prompt: int) -> int:
+def coded_before(cache: CacheFormat, n_tok: int) -> int:
+    """Where codes end for the token after n_tok others that were read one after the other, full precision following:
+    nowhere without a tail, else at the chunk that the token before the tail begins, sinks counted as codes."""
+    return max(cache.sink_tok, n_tok // CHUNK_TOK * CHUNK_TOK - cache.tail_tok) if cache.tail_tok else 1 << 40
+
+
+def fork_point(n_same: int, n_source: int, n_prompt: int, step_tok: int = STEP_TOK) -> int:
     """How many of the tokens that both begin with can be taken over without another sum in attention.
 
     n_same: tokens that are equal.   n_source, n_prompt: of the two prompts, each read from its start."""
-    n = min(n_same, n_prompt - 1, n_read_together(n_source), n_read_together(n_prompt))
-    start = n // STEP_TOK * STEP_TOK
+    n = min(n_same, n_prompt - 1, n_read_together(n_source, step_tok), n_read_together(n_prompt, step_tok))
+    start = n // step_tok * step_tok
+    # Up to as many keys are one span.
     if n <= STEP_TOK or n == start:
         return max(n, 0)
-    return max(start, min(n, min(start + STEP_TOK, n_prompt) - FEW_TOK - 1))
+    return max(start, min(n, min(start + step_tok, n_prompt) - FEW_TOK - 1))
 
 
-def n_read_together(n_prompt: int) -> int:
+def n_read_together(n_prompt: int, step_tok: int = STEP_TOK) -> int:
     """The tokens of a prompt but for those of a last step so short that its attention is summed in spans."""
-    tail = n_prompt % STEP_TOK
+    tail = n_prompt % step_tok
     return n_prompt - tail if n_prompt > STEP_TOK and tail <= FEW_TOK else n_prompt
 
 

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from solvent.machine.engine.model import Model, Sequence
 
 MAGIC = b"solvntKV"
-VERSION = 2  # keys without the bias of their projection
+VERSION = 3
+# Of files without sinks, tail and coded tokens. Before it keys had the bias of their projection.
+FIRST_VERSION = 2
 PREFIX = struct.Struct("<8sII")
 DIGEST_BYTES = 32
 # Two million tokens of seven digits.
@@ -52,6 +54,7 @@ def save(sequence: Sequence, tokens: list[int], path: Path) -> int:
         "format": sequence.cache.document(),
         "tokens": [int(token) for token in tokens],
         "chunk_bytes": sizes,
+        "coded_tok": native.coded_tok,
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
@@ -89,13 +92,14 @@ class SavedCache:
     """A saved cache whose checksum held when it was opened.
 
     model: fingerprint of the one that filled it.   tokens: in order.   chunk_bytes: lengths of what follows the first
-    `start` bytes."""
+    `start` bytes.   coded_tok: where a tail is kept, the tokens from here on are in it."""
 
     path: Path
     model: str
     format: CacheFormat
     tokens: tuple[int, ...]
     chunk_bytes: tuple[int, ...]
+    coded_tok: int
     start: int
     digest: bytes
 
@@ -111,12 +115,16 @@ class SavedCache:
         sequence = model.new_sequence(context, self.format)
         if len(self.tokens) > sequence.context:
             raise EngineError(str(self.path), f"{len(self.tokens)} tokens", f"at most {sequence.context}, the context")
-        wanted = [sequence.native.chunk_bytes(i) for i in range(-(-len(self.tokens) // CHUNK_TOK))]
+        room = -(-len(self.tokens) // CHUNK_TOK) * CHUNK_TOK
+        coded_tok = self.coded_tok if self.format.tail_tok else room
+        if coded_tok > room or coded_tok % CHUNK_TOK:
+            raise EngineError(str(self.path), f"codes up to token {coded_tok}", f"a chunk's end, up to {room}")
+        wanted = sequence.native.sizes(len(self.tokens), coded_tok)
         if list(self.chunk_bytes) != wanted:
             raise EngineError(
                 str(self.path), f"chunks of {_few(self.chunk_bytes)} bytes", f"{_few(wanted)}, this format's"
             )
-        sequence.native.restore(len(self.tokens), self._chunks())
+        sequence.native.restore(len(self.tokens), self._chunks(), coded_tok)
         return sequence
 
     def _chunks(self) -> list[bytes]:
@@ -146,7 +154,7 @@ def open_saved(path: Path) -> SavedCache:
         if len(prefix) < PREFIX.size or prefix[: len(MAGIC)] != MAGIC:
             raise EngineError(str(path), "no saved cache", "a file that begins with solvntKV")
         _, version, length = PREFIX.unpack(prefix)
-        if version != VERSION:
+        if version not in (FIRST_VERSION, VERSION):
             raise EngineError(str(path), f"version {version}", f"version {VERSION}", "make the cache again")
         room = n_bytes - PREFIX.size - DIGEST_BYTES
         if length > min(MAX_HEADER_BYTES, room):
@@ -159,14 +167,13 @@ def open_saved(path: Path) -> SavedCache:
             raise EngineError(
                 str(path), "a checksum that doesn't hold", "a file as it was written", "make the cache again"
             )
-    header = _header(path, text)
+    header = _header(path, text, version)
     sizes = tuple(header["chunk_bytes"])
     if sum(sizes) != room - length:
         raise EngineError(str(path), f"{n_bytes} bytes", "as many as its header says")
     format = format_of(header["format"], str(path))
-    return SavedCache(
-        path, header["model"], format, tuple(header["tokens"]), sizes, PREFIX.size + length, digest.digest()
-    )
+    tokens, start = tuple(header["tokens"]), PREFIX.size + length
+    return SavedCache(path, header["model"], format, tokens, sizes, header["coded_tok"], start, digest.digest())
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -190,17 +197,20 @@ def _pieces(file: BinaryIO, n_bytes: int) -> Iterator[bytes]:
         n_bytes -= len(piece)
 
 
-def _header(path: Path, text: bytes) -> dict[str, Any]:
+def _header(path: Path, text: bytes, version: int) -> dict[str, Any]:
     try:
         header = json.loads(text)
+        if version == FIRST_VERSION:
+            header["coded_tok"] = len(header["chunk_bytes"]) * CHUNK_TOK
         whole = isinstance(header["model"], str) and isinstance(header["format"], dict)
-        lists = (header["tokens"], header["chunk_bytes"])
+        lists = (header["tokens"], header["chunk_bytes"], [header["coded_tok"]])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise EngineError(str(path), "a header that can't be read", "JSON with model, format, tokens") from None
     for numbers in lists:
         whole = whole and isinstance(numbers, list) and all(type(n) is int and 0 <= n < 1 << 40 for n in numbers)
     if not whole:
-        raise EngineError(str(path), "a header with fields of other kinds", "model, format, tokens and chunk_bytes")
+        expected = "model, format, tokens, chunk_bytes and coded_tok"
+        raise EngineError(str(path), "a header with fields of other kinds", expected)
     return dict(header)
 
 

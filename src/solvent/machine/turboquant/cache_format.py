@@ -2,7 +2,8 @@
 
 Names: f16; tqK (K bits for keys and values alike), tqK-V (K bits for keys, V for values; either may be f16), with `s`
 behind it for scalar codes instead of a trellis's: tq4, tq4-3, tq4s, tqf16-4. Baselines: q4_0 and q8_0, even steps
-without centres, turned all the same, one scale a head. Where a layer differs, the format is built in Python.
+without centres, turned all the same, one scale a head. Behind any of codes: +sinksN and +tailN keep the first and the
+newest N tokens in f16 (tq4+sinks256+tail512). Where a layer differs, the format is built in Python.
 What it doesn't do: encode (native code; reference.py is the plain form), choose bits (picker.py).
 Enter at `parse`, `CacheFormat`. The bytes: docs/reference/turboquant-format.md.
 """
@@ -23,6 +24,8 @@ CHUNK_TOK = 256  # tokens that are stored together
 HALF_BITS = 16
 EXPONENT_BITS = 4 * 8  # of a head's scales in a chunk
 NAME = re.compile(r"tq(\d)(?:-(\d|f16))?(s?)|tqf16-(\d)(s?)")
+KEPT = re.compile(r"(sinks|tail)(\d{1,9})")
+MOST_KEPT_TOK = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,17 @@ class CacheFormat:
     bits: (keys, values) per layer; 0 is f16.   trellis: codes of 2 to 5 bits are paths through a trellis, a quarter
     less error at the same bits.   centred: keys are coded less the mean of the tile of tokens before theirs.
     least_squares: scales that minimise the error instead of keeping products unbiased.   even: steps of one size.
-    Raises: EngineError (bits that don't exist)"""
+    sink_tok, tail_tok: tokens kept in f16, the first and the newest before those of the last 256 being filled, which
+    are then in f16 too; 0 or multiples of 256. What leaves the tail becomes codes.
+    Raises: EngineError (bits that don't exist; tokens that are no multiple of 256, or of a format that is all f16)"""
 
     bits: tuple[tuple[int, int], ...] = ((F16, F16),)
     trellis: bool = True
     centred: bool = True
     least_squares: bool = False
     even: bool = False
+    sink_tok: int = 0
+    tail_tok: int = 0
 
     def __post_init__(self) -> None:
         for pair in self.bits:
@@ -46,6 +53,13 @@ class CacheFormat:
                 # True and 4.0 are equal to bits, and no bits.
                 if type(bits) is not int or bits not in BITS:
                     raise EngineError("cache format", f"{bits!r:.40} bits", "1 to 6, 8, or 0 for f16")
+        for name, n_tok in (("sinks", self.sink_tok), ("tail", self.tail_tok)):
+            if type(n_tok) is not int or n_tok % CHUNK_TOK or not 0 <= n_tok <= MOST_KEPT_TOK:
+                expected = f"a multiple of {CHUNK_TOK} up to {MOST_KEPT_TOK}"
+                raise EngineError("cache format", f"{name} of {n_tok!r:.40} tokens", expected, _nearest(name, n_tok))
+        if self.is_f16 and (self.sink_tok or self.tail_tok):
+            found = "sinks or a tail in f16 beside f16"
+            raise EngineError("cache format", found, "codes for the other tokens", "write f16, or tq4 before it")
 
     @property
     def name(self) -> str:
@@ -58,7 +72,9 @@ class CacheFormat:
         one = replace(self, bits=tuple(kinds))
         keys, values = (bits or "f16" for bits in one.bits[0])
         sides = f"tq{keys}" if keys == values else f"tq{keys}-{values}"
-        return next((name for name in (*BASELINES, sides, f"{sides}s") if parse(name) == one), "codes of another kind")
+        kept = "".join(f"+{name}{n}" for name, n in (("sinks", self.sink_tok), ("tail", self.tail_tok)) if n)
+        names = (f"{name}{kept}" for name in (*BASELINES, sides, f"{sides}s") if not kept or name != "f16")
+        return next((name for name in names if parse(name) == one), "codes of another kind")
 
     @property
     def is_f16(self) -> bool:
@@ -83,6 +99,8 @@ class CacheFormat:
             "centred": self.centred,
             "least_squares": self.least_squares,
             "even": self.even,
+            "sink_tok": self.sink_tok,
+            "tail_tok": self.tail_tok,
         }
 
 
@@ -95,9 +113,21 @@ BASELINES = {
 
 def parse(name: str) -> CacheFormat:
     """The format of a name.   Raises: EngineError (no such name)"""
-    if name in BASELINES:
-        return BASELINES[name]
-    found = NAME.fullmatch(name)
+    codes, *rest = name.split("+")
+    kept: dict[str, int] = {}
+    for part in rest:
+        found = KEPT.fullmatch(part)
+        if not found or found[1] in kept:
+            expected = "sinks and tail once each, with a number of tokens"
+            raise EngineError("cache format", repr(name), expected, f"write {codes}+sinks{CHUNK_TOK}+tail{CHUNK_TOK}")
+        kept[found[1]] = int(found[2])
+    return replace(_parse_codes(codes, name), sink_tok=kept.get("sinks", 0), tail_tok=kept.get("tail", 0))
+
+
+def _parse_codes(codes: str, name: str) -> CacheFormat:
+    if codes in BASELINES:
+        return BASELINES[codes]
+    found = NAME.fullmatch(codes)
     if not found:
         expected = "f16, q8_0, q4_0, or tq with the bits of keys and of values"
         raise EngineError("cache format", repr(name), expected, "write tq4, tq4-3 or tq3s")
@@ -108,23 +138,32 @@ def parse(name: str) -> CacheFormat:
     return CacheFormat(((key, value),), trellis=not found[3])
 
 
+def _nearest(name: str, n_tok: object) -> str:
+    """How to write the multiple that is nearest to what was asked for."""
+    n_tok = n_tok if type(n_tok) is int else 0
+    return f"write {name}{min(max(round(n_tok / CHUNK_TOK), 1) * CHUNK_TOK, MOST_KEPT_TOK)}"
+
+
 def format_of(document: Mapping[str, Any], where: str) -> CacheFormat:
-    """The format of a document that `CacheFormat.document` made.   Raises: EngineError (it says something else)"""
+    """The format of a document that `CacheFormat.document` made; what one without sinks and tail was written by knew
+    neither.   Raises: EngineError (it says something else)"""
     try:
         flags = {name: document[name] for name in ("trellis", "centred", "least_squares", "even")}
+        kept = {name: document.get(name, 0) for name in ("sink_tok", "tail_tok")}
         pairs = tuple((keys, values) for keys, values in document["bits"])
     except (KeyError, TypeError, ValueError):
         raise EngineError(where, "a cache format that can't be read", "bits by layer and four flags") from None
     if not all(type(flag) is bool for flag in flags.values()):
         raise EngineError(where, "a flag that is neither true nor false", "a format as it was written")
     try:
-        return CacheFormat(pairs, **flags)
+        return CacheFormat(pairs, **flags, **kept)
     except EngineError as error:
         raise EngineError(where, error.found, error.expected) from None
 
 
 def bits_per_element(format: CacheFormat, head_size: int) -> float:
-    """Bits that one element of a key or value takes in a full chunk, scales and centres counted.
+    """Bits that one element of a key or value takes in a full chunk of codes, scales and centres counted; of tokens
+    outside of sinks and tail, that is.
 
     (Σ over layers of keys' and values' bytes of 256 tokens)·8 / (256·2·D·layers), as native code lays them out."""
     chunk_bits = [
@@ -135,6 +174,15 @@ def bits_per_element(format: CacheFormat, head_size: int) -> float:
         for pair in format.bits
     ]
     return sum(chunk_bits) / (len(format.bits) * CHUNK_TOK * 2 * head_size)
+
+
+def full_tok(format: CacheFormat, n_tok: int) -> int:
+    """Of the first n tokens read, those kept in full precision: sinks, and the chunks from the tail's first on up to
+    the one that the last token is in."""
+    if not format.tail_tok:
+        return min(n_tok, format.sink_tok)
+    begin = (n_tok - 1) // CHUNK_TOK * CHUNK_TOK - format.tail_tok
+    return n_tok - max(0, begin - format.sink_tok)
 
 
 def _part_bits(bits: int, head_size: int, centred: bool) -> int:

@@ -47,6 +47,8 @@ def native_format(format: CacheFormat, n_layers: int, head_size: int) -> Any:
         [index[values] for _, values in whole.bits],
         np.array(signs(head_size)),
         whole.centred,
+        whole.sink_tok,
+        whole.tail_tok,
     )
 
 
