@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from solvent.machine.turboquant.cache_format import CHUNK_TOK
 from solvent.machine.turboquant.centring import PackedHeads
 from solvent.machine.turboquant.reference import level_codes
 from solvent.machine.turboquant.rotation import rotate, rotate_back
@@ -28,7 +29,8 @@ def attend(query: F32, keys: PackedHeads, values: PackedHeads, head: int) -> F32
     """softmax(q · K̂ᵀ) V̂ over all tokens held.
 
     query: (D,) f32, already times 1/√D.   → (D,) f32
-    Exactness: int8 for the rotated query and, per 32 tokens, for weight times scale; sums in integers and f64."""
+    Exactness: int8 for the rotated query and, per 32 tokens, for weight times scale; sums in integers and f64. Nothing
+    of tokens in half precision."""
     score = scores(query, keys, head)
     weights = np.exp(score - score.max())
     return weighted_values(weights / weights.sum(), values, head)
@@ -40,7 +42,10 @@ def scores(query: F32, keys: PackedHeads, head: int) -> F64:
     codes, unit = int8_codes(turned)
     levels, step = levels_of(keys, head)
     centres = keys.token_centres(0, keys.n_tok)[head].astype(np.float64) @ turned.astype(np.float64)
-    return np.asarray(centres + keys.token_scales(0, keys.n_tok)[head] * (unit * step) * (levels @ codes))
+    found = np.asarray(centres + keys.token_scales(0, keys.n_tok)[head] * (unit * step) * (levels @ codes))
+    for part in full_parts(keys):
+        found[part] = keys.rotated(part.start, part.stop)[head].astype(np.float64) @ turned
+    return found
 
 
 def weighted_values(weights: F64, values: PackedHeads, head: int) -> F32:
@@ -48,10 +53,19 @@ def weighted_values(weights: F64, values: PackedHeads, head: int) -> F32:
     levels, step = levels_of(values, head)
     scaled = (weights * values.token_scales(0, values.n_tok)[head]).astype(np.float32)
     total = np.zeros(values.code.head_size)
+    for part in full_parts(values):
+        scaled[part] = 0
+        total += weights[part] @ values.rotated(part.start, part.stop)[head].astype(np.float64)
     for start in range(0, values.n_tok, WEIGHED):
         codes, unit = int8_codes(scaled[start : start + WEIGHED])
         total += unit * step * (codes @ levels[start : start + WEIGHED])
     return rotate_back(total.astype(np.float32))
+
+
+def full_parts(packed: PackedHeads) -> list[slice]:
+    """The tokens in half precision, by chunk."""
+    starts = (chunk * CHUNK_TOK for chunk in sorted(packed.halves))
+    return [slice(start, min(start + CHUNK_TOK, packed.n_tok)) for start in starts]
 
 
 def int8_codes(x: F32) -> tuple[I32, float]:

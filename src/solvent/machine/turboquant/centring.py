@@ -4,11 +4,13 @@ Softmax ignores a constant added to all keys, so a tile's keys are coded as diff
 tile before it as the cache itself decodes it. That needs no calibration and no state beside the bytes: what is coded
 next depends on the cache's content alone, so that a cropped, forked or restored cache goes on as the original.
 Token 0 is its tile's centre. Values have no centre. Each 128 tokens of a head share an exponent of their scales.
+First and newest tokens may stay in half precision, rotated, until a chunk of 256 is newest no more and is coded.
 Enter at `PackedHeads`. Layout in docs/reference/turboquant-format.md (there interleaved for kernels, here not).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from solvent.errors import EngineError
 from solvent.machine.turboquant.bit_stream import n_stream_bytes, pack, unpack
+from solvent.machine.turboquant.cache_format import CHUNK_TOK
 from solvent.machine.turboquant.reference import (
     LARGEST_SCALE_CODE,
     SMALLEST_EXPONENT,
@@ -39,6 +42,7 @@ Stored = TypeVar("Stored", bound=np.generic)
 EARLY_STARTS = (0, 16, 32, 64)
 N_EARLY = len(EARLY_STARTS)
 TILE = 128
+NO_TAIL = 1 << 40  # a token that no cache reaches
 # Octaves kept free above the first vector's scale, so that the exponent seldom has to grow.
 SPARE_OCTAVES = 2
 
@@ -58,11 +62,15 @@ def tile_start(tile: int) -> int:
 class PackedHeads:
     """Vectors of n_heads sequences (heads, or batch × heads), all of one length, as bytes.
 
-    streams (H, T, ⌈D·b/8⌉) u8 · scales (H, T) u8 · exponents (H, ⌈T/128⌉) i8 · centres (H, tiles, D) f16 if centred"""
+    streams (H, T, ⌈D·b/8⌉) u8 · scales (H, T) u8 · exponents (H, ⌈T/128⌉) i8 · centres (H, tiles, D) f16 if centred ·
+    halves: (H, 256, D) f16 of each chunk in half precision: those before sink_tok, and with a tail from coded_tok on"""
 
-    def __init__(self, code: Code, n_heads: int, centred: bool) -> None:
+    def __init__(self, code: Code, n_heads: int, centred: bool, sink_tok: int = 0, tail_tok: int = 0) -> None:
         self.code, self.n_heads, self.centred = code, n_heads, centred
+        self.sink_tok, self.tail_tok = sink_tok, tail_tok
         self.n_tok = 0
+        self.coded_tok = sink_tok if tail_tok else NO_TAIL
+        self.halves: dict[int, F16] = {}
         self.streams: U8 = np.empty((n_heads, 0, n_stream_bytes(code.head_size, code.bits)), np.uint8)
         self.scales: U8 = np.empty((n_heads, 0), np.uint8)
         self.exponents: NDArray[np.int8] = np.empty((n_heads, 0), np.int8)
@@ -70,10 +78,14 @@ class PackedHeads:
 
     @property
     def n_bytes(self) -> int:
-        """All that is stored for the tokens held: codes, scales, exponents, centres."""
-        centres = self.n_tiles * 2 * self.code.head_size if self.centred else 0
+        """All that is stored for the tokens held: codes, scales, exponents, centres, halves."""
+        end = min(self.coded_tok, self.n_tok)
+        coded = max(0, end - self.sink_tok)
+        n_tiles = tile_of(end - 1) + 1 - tile_of(self.sink_tok) if coded else 0
+        centres = n_tiles * 2 * self.code.head_size if self.centred else 0
         per_token = int(self.streams.shape[2]) + 1
-        return self.n_heads * (self.n_tok * per_token + -(-self.n_tok // TILE) + centres)
+        halves = (self.n_tok - coded) * 2 * self.code.head_size
+        return self.n_heads * (coded * per_token + -(-coded // TILE) + centres + halves)
 
     @property
     def n_tiles(self) -> int:
@@ -89,6 +101,39 @@ class PackedHeads:
         with np.errstate(over="ignore", invalid="ignore"):
             rotated = rotate(vectors)  # what overflows here isn't coded either: `encode` looks at it
         self.reserve(self.n_tok + rotated.shape[1])
+        done = 0
+        while done < rotated.shape[1]:
+            begin = self.n_tok // CHUNK_TOK * CHUNK_TOK
+            while self.coded_tok < begin - self.tail_tok:
+                self.code_chunk(self.coded_tok)
+            part = rotated[:, done : done + begin + CHUNK_TOK - self.n_tok]
+            self.append_whole(part) if self.is_full(self.n_tok) else self.append_codes(part)
+            done += part.shape[1]
+
+    def is_full(self, token: int) -> bool:
+        """Whether a token is in half precision."""
+        return token < self.sink_tok or token >= self.coded_tok
+
+    def append_whole(self, rotated: F32) -> None:
+        """In half precision. rotated: (H, n, D), all of one chunk."""
+        with np.errstate(over="ignore"):
+            halves = rotated.astype(np.float16)
+        if not np.isfinite(halves).all():
+            raise EngineError("turboquant", "a key or value beyond ±65504, rotated", "what half precision holds")
+        chunk, at = divmod(self.n_tok, CHUNK_TOK)
+        shape = (self.n_heads, CHUNK_TOK, self.code.head_size)
+        self.halves.setdefault(chunk, np.zeros(shape, np.float16))[:, at : at + halves.shape[1]] = halves
+        self.n_tok += halves.shape[1]
+
+    def code_chunk(self, start: int) -> None:
+        """Codes the chunk that begins at a token, from its halves; they are gone then."""
+        rotated = self.halves.pop(start // CHUNK_TOK).astype(np.float32)
+        held, self.n_tok, self.coded_tok = self.n_tok, start, start + CHUNK_TOK
+        self.append_codes(rotated)
+        self.n_tok = held
+
+    def append_codes(self, rotated: F32) -> None:
+        """rotated: (H, n, D)"""
         done = 0
         while done < rotated.shape[1]:
             tile = tile_of(self.n_tok)
@@ -165,7 +210,22 @@ class PackedHeads:
         return self.centres[:, [tile_of(token) for token in range(start, end)]].astype(np.float32)
 
     def rotated(self, start: int, end: int) -> F32:
-        """What is held, still rotated: centre + s · values. (H, end − start, D) f32"""
+        """What is held, still rotated: centre + s · values, or halves. (H, end − start, D) f32"""
+        if self.halves:
+            cuts = [start, *range((start // CHUNK_TOK + 1) * CHUNK_TOK, end, CHUNK_TOK), end]
+            parts = [self.rotated_in_chunk(a, b) for a, b in pairwise(cuts)]
+            return np.concatenate(parts, axis=1)
+        return self.decoded(start, end)
+
+    def rotated_in_chunk(self, start: int, end: int) -> F32:
+        """rotated, within one chunk."""
+        if not self.is_full(start):
+            return self.decoded(start, end)
+        chunk, at = divmod(start, CHUNK_TOK)
+        return self.halves[chunk][:, at : at + end - start].astype(np.float32)
+
+    def decoded(self, start: int, end: int) -> F32:
+        """centre + s · values, of codes."""
         codes, scales = self.codes(start, end), self.token_scales(start, end)
         flat = decode(codes.reshape(-1, self.code.head_size), scales.ravel(), self.code)
         return self.token_centres(start, end) + flat.reshape(codes.shape)
@@ -175,16 +235,23 @@ class PackedHeads:
         return rotate_back(self.rotated(0, self.n_tok))
 
     def crop(self, n_tok: int) -> None:
-        """Forgets all but the first tokens; codes and exponents stay. Raises: EngineError (more than are held)."""
+        """Forgets all but the first tokens; exponents stay, and codes of what left a tail.
+
+        Raises: EngineError (more than are held)."""
         if not 0 <= n_tok <= self.n_tok:
             raise EngineError("turboquant", f"a crop to {n_tok} tokens", f"0 to the {self.n_tok} held")
         self.n_tok = n_tok
+        n_chunks = -(-n_tok // CHUNK_TOK)
+        if self.tail_tok:
+            self.coded_tok = max(self.sink_tok, min(self.coded_tok, n_chunks * CHUNK_TOK))
+        self.halves = {chunk: halves for chunk, halves in self.halves.items() if chunk < n_chunks}
 
     def select(self, heads: NDArray[np.intp]) -> None:
         """Keeps these sequences, in this order; one may be taken several times."""
         self.n_heads = len(heads)
         self.streams, self.scales = self.streams[heads], self.scales[heads]
         self.exponents, self.centres = self.exponents[heads], self.centres[heads]
+        self.halves = {chunk: halves[heads] for chunk, halves in self.halves.items()}
 
 
 def grown_exponents(old: I32, scales: F32) -> I32:

@@ -42,9 +42,9 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
     is_sliding = False
     is_croppable = True
 
-    def __init__(self, key_bits: int, value_bits: int, trellis: bool, centred: bool) -> None:
+    def __init__(self, format: CacheFormat) -> None:
         super().__init__()
-        self.key_bits, self.value_bits, self.trellis, self.centred = key_bits, value_bits, trellis, centred
+        self.format = format
         self.packed_keys: PackedHeads | None = None
         self.packed_values: PackedHeads | None = None
         self.native: NativeRows | None = None
@@ -59,14 +59,16 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         for states in (key_states, value_states):
             if states.shape[-1] < SMALLEST_HEAD:
                 raise EngineError(WHERE, f"a head size of {states.shape[-1]}", f"{SMALLEST_HEAD} or more")
-        key_code = self.code(self.key_bits, key_states.shape[-1], unbiased=self.key_bits <= MOST_UNBIASED_BITS)
-        value_code = self.code(self.value_bits, value_states.shape[-1], unbiased=False)
-        self.packed_keys = PackedHeads(key_code, batch * self.n_kv_heads, self.centred)
-        self.packed_values = PackedHeads(value_code, batch * self.n_kv_heads, centred=False)
+        ((key_bits, value_bits),) = self.format.bits
+        key_code = self.code(key_bits, key_states.shape[-1], unbiased=key_bits <= MOST_UNBIASED_BITS)
+        value_code = self.code(value_bits, value_states.shape[-1], unbiased=False)
+        kept = (self.format.sink_tok, self.format.tail_tok)
+        self.packed_keys = PackedHeads(key_code, batch * self.n_kv_heads, self.format.centred, *kept)
+        self.packed_values = PackedHeads(value_code, batch * self.n_kv_heads, False, *kept)
         self.is_initialized = True
 
     def code(self, bits: int, head_size: int, unbiased: bool) -> Code:
-        return Code(bits, head_size, self.trellis and bits <= MAX_TRELLIS_BITS, unbiased, settled=not unbiased)
+        return Code(bits, head_size, self.format.trellis and bits <= MAX_TRELLIS_BITS, unbiased, settled=not unbiased)
 
     @property
     def batch_size(self) -> int:
@@ -119,8 +121,7 @@ class TurboQuantLayer(CacheLayerMixin):  # type: ignore[misc]
         if self.native is None:
             batch, self.n_kv_heads, _, head_size = keys.shape
             self.dtype, self.device = keys.dtype, keys.device
-            format = CacheFormat(((self.key_bits, self.value_bits),), self.trellis, self.centred)
-            self.native = NativeRows(format, batch, self.n_kv_heads, head_size)
+            self.native = NativeRows(self.format, batch, self.n_kv_heads, head_size)
             self.is_initialized = True
         if (len(self.native.rows), self.n_kv_heads) != tuple(keys.shape[:2]):
             raise EngineError(
@@ -206,19 +207,29 @@ class TurboQuantCache(Cache):  # type: ignore[misc]
 
     config: the model's; the cache looks at its attention implementation at every step.   key_bits, value_bits: 1–6
     or 8 per element.   trellis: codes of up to 5 bits are paths of a trellis, a quarter better and slower to make.
-    centred: keys are coded less the mean of the tile of tokens before.
+    centred: keys are coded less the mean of the tile of tokens before.   sink_tok, tail_tok: the first and the newest
+    tokens that stay in half precision, 0 or multiples of 256, padding counted but on native kernels.
     Raises: EngineError (layers that aren't full attention, head sizes and bits that no codebook exists for; a key or
-    value that isn't finite, when it comes)."""
+    value that isn't finite, when it comes; other numbers of tokens)."""
 
     def __init__(
-        self, config: Any, key_bits: int = 4, value_bits: int = 4, *, trellis: bool = True, centred: bool = True
+        self,
+        config: Any,
+        key_bits: int = 4,
+        value_bits: int = 4,
+        *,
+        trellis: bool = True,
+        centred: bool = True,
+        sink_tok: int = 0,
+        tail_tok: int = 0,
     ) -> None:
         self.config = config.get_text_config(decoder=True)
         check_layers(self.config)
         for name, bits in (("key_bits", key_bits), ("value_bits", value_bits)):
             if bits not in (*range(1, MAX_TABLE_BITS + 1), UNIFORM_BITS):
                 raise EngineError(WHERE, f"{name}={bits!r}", f"1 to {MAX_TABLE_BITS}, or {UNIFORM_BITS}")
-        layers = [TurboQuantLayer(key_bits, value_bits, trellis, centred) for _ in range(self.config.num_hidden_layers)]
+        format = CacheFormat(((key_bits, value_bits),), trellis, centred, sink_tok=sink_tok, tail_tok=tail_tok)
+        layers = [TurboQuantLayer(format) for _ in range(self.config.num_hidden_layers)]
         super().__init__(layers=layers)
 
     def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from solvent.errors import EngineError
 from solvent.machine import native
-from solvent.machine.turboquant.cache_format import CacheFormat
+from solvent.machine.turboquant.cache_format import CHUNK_TOK, CacheFormat
 from solvent.machine.turboquant.native_cache import LARGEST_HEAD, native_format
 
 F32 = NDArray[np.float32]
@@ -39,6 +39,7 @@ class NativeRows:
         new = native.extension().Sequence
         self.rows: list[Any] = [new(1, n_kv_heads, head_size, LONGEST_TOK, made) for _ in range(n_rows)]
         self.padding = [0] * n_rows
+        self.has_tail = format.tail_tok > 0
         self.kernels = native.kernel()
         self.n_tok = 0
 
@@ -63,15 +64,26 @@ class NativeRows:
             if real.start == count:
                 continue
             own = [np.ascontiguousarray(part[index, real], np.float32) for part in (keys, values, queries)]
+            out[index, real] = self.step_row(row, *own)
+        self.n_tok += count
+        return out
+
+    def step_row(self, row: Any, keys: F32, values: F32, queries: F32) -> F32:
+        """Of one row's real tokens. With a tail chunk by chunk, so that what a token sees as codes depends on its place
+        alone. (T, H, D) → (T, Hq, D)"""
+        out, done = np.empty(queries.shape, np.float32), 0
+        while done < len(keys):
             before = row.n_tokens
-            n_keys = np.arange(before + 1, before + 1 + len(own[0]), dtype=np.int32)
+            count = min(len(keys) - done, CHUNK_TOK - before % CHUNK_TOK if self.has_tail else len(keys))
+            part = slice(done, done + count)
+            n_keys = np.arange(before + 1, before + 1 + count, dtype=np.int32)
             try:
-                row.store(0, own[0], own[1], self.kernels)
+                row.store(0, keys[part], values[part], self.kernels)
             except ValueError as error:
                 raise EngineError(WHERE, str(error), "finite numbers") from error
-            out[index, real] = row.attend(0, own[2], n_keys, self.kernels)
-            row.advance(len(own[0]))
-        self.n_tok += count
+            out[part] = row.attend(0, queries[part], n_keys, self.kernels)
+            row.advance(count)
+            done += count
         return out
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NativeRows:
@@ -79,6 +91,7 @@ class NativeRows:
         copied = object.__new__(NativeRows)
         copied.rows = [row.fork() for row in self.rows]
         copied.padding, copied.kernels, copied.n_tok = list(self.padding), self.kernels, self.n_tok
+        copied.has_tail = self.has_tail
         memo[id(self)] = copied
         return copied
 

@@ -169,3 +169,32 @@ def test_the_whole_path_has_the_distortion_of_the_codebook(bits: int) -> None:
     # Fitted scales are up to 2/D better; the standard error of 4000 vectors is 0.5 %.
     exact = lloyd_max(bits, D)[1]
     assert exact * (1 - 2.2 / D - 0.015) < measured < exact * 1.015 + 1.6e-4
+
+
+@pytest.mark.parametrize(("sink_tok", "tail_tok"), [(256, 0), (0, 256), (256, 256), (512, 256)])
+def test_sinks_and_a_tail_are_halves_until_they_are_coded(sink_tok: int, tail_tok: int) -> None:
+    """One at a time and all at once; cropped into codes, which stay; and every byte is counted."""
+    vectors = keys(1100, bias=2)
+    code = Code(4, D)
+    whole, slowly = (PackedHeads(code, 2, True, sink_tok, tail_tok) for _ in range(2))
+    whole.append(vectors)
+    for start, end in [(0, 1), (1, 300), (300, 512), (512, 513), (513, 900), (900, 1100)]:
+        slowly.append(vectors[:, start:end])
+    assert np.array_equal(whole.vectors(), slowly.vectors()) and whole.n_bytes == slowly.n_bytes
+    coded_to = 1024 - tail_tok if tail_tok else 1100
+    halves = np.r_[0:sink_tok, max(coded_to, sink_tok) : 1100]
+    codes = np.setdiff1d(np.arange(1100), halves)
+    off = ((whole.vectors() - vectors) ** 2).mean(axis=(0, 2))
+    assert off[halves].max() < 1e-5 < 1e-3 < off[codes[codes > 0]].min()  # token 0 is its own centre
+    tiles = -(-len(codes) // 128) + (3 if not sink_tok else 0)
+    assert whole.n_bytes == 2 * (
+        len(codes) * (D // 2 + 1) + -(-len(codes) // 128) + tiles * 2 * D + len(halves) * 2 * D
+    )
+    whole.crop(600)
+    again = whole.vectors()
+    whole.append(vectors[:, 600:700])
+    assert np.array_equal(whole.vectors()[:, :600], again) and whole.n_tok == 700
+    whole.select(np.array([1, 1, 0]))
+    assert np.array_equal(whole.vectors()[2, :600], again[0])
+    with pytest.raises(EngineError, match="half precision"):
+        PackedHeads(code, 2, True, 256, 0).append(np.full((2, 1, D), 60000, np.float32))
