@@ -34,7 +34,7 @@ def command(
         typer.Option(
             "--kv",
             metavar="FORMAT",
-            help="Keep keys and values as f16 (default), in few bits (tq4, tq4-3, tq3), or auto.",
+            help="Keep keys and values as f16 (default), in few bits (tq4, tq4-3, tq4+sinks256+tail256), or auto.",
         ),
     ] = None,
     kv_budget: Annotated[

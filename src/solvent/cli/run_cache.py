@@ -44,13 +44,14 @@ class CacheOptions:
     def format(self, saved: SavedCache | None) -> CacheFormat | CacheBudget | str:
         """What load() is to keep keys and values as.   Raises: EngineError (options that contradict each other)"""
         from solvent.machine.engine.pick_cache import CacheBudget
+        from solvent.machine.turboquant.cache_format import parse
 
         if self.kv != AUTO:
             for name, value in (("--kv-budget", self.budget_kl), ("--kv-text", self.text)):
                 if value is not None:
                     raise EngineError(name, "given", "--kv auto beside it")
         if saved is not None:
-            if self.kv not in (None, saved.format.name):
+            if self.kv is not None and (self.kv == AUTO or parse(self.kv).name != saved.format.name):
                 raise EngineError(
                     str(saved.path),
                     f"keys and values as {saved.format.name}",

@@ -24,7 +24,7 @@ from solvent.machine.turboquant.native_cache import native_format
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
 
-KEPT = ("tq4+sinks256", "tq4+tail256", "tq3-2+sinks256+tail256", "tqf16-4+tail256", "tq5-f16+sinks256", "q4_0+tail256")
+KEPT = ("tq4+sinks256", "tq4+tail256", "tq3-2+sinks256+tail256", "tqf16-4+tail256", "tq5-f16+tail256", "q4_0+tail256")
 CONTEXT = 1300
 TOKENS = [(7 * i + i * i) % 271 for i in range(1200)]
 

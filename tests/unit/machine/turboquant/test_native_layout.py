@@ -189,6 +189,17 @@ def test_what_left_the_tail_has_the_bytes_of_codes(bits: int, head_size: int) ->
                 assert error(np.roll(recoded, 1, axis=0), exact[span, head]) > 0.1
 
 
+@pytest.mark.parametrize("pair", [(0, 4), (4, 0)])
+def test_a_side_in_half_precision_is_moved_as_it_is(pair: tuple[int, int]) -> None:
+    """Four fifths of the bytes are that side's and must be the same; of codes most are."""
+    keys, values = vectors(3, 64)
+    recoded = stored(CacheFormat((pair,), tail_tok=CHUNK), keys, values)
+    plain = stored(CacheFormat((pair,)), keys, values)
+    assert recoded.coded_tok == CHUNK
+    same = np.frombuffer(recoded.chunk(0), np.uint8) == np.frombuffer(plain.chunk(0), np.uint8)
+    assert 0.97 < same.mean() < 1
+
+
 def decoded(sequence: Any, n_chunks: int, head: int, code: Code) -> tuple[F32, F32]:
     parts = []
     for chunk in range(n_chunks):

@@ -250,3 +250,46 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
         with pytest.raises(EngineError, match="finite"):
             rows.step(sides[0], sides[1], good, None)
     assert rows.n_tok == 0
+
+
+def test_a_tail_is_the_same_however_long_the_steps_are() -> None:
+    """To the last bit; padded rows beside it, which begin elsewhere; copied where a chunk is about to become codes."""
+    random = np.random.default_rng(8)
+    keys, values = random.standard_normal((2, 2, 900, 2, 64)).astype(np.float32)
+    queries = (random.standard_normal((2, 900, 4, 64)) / 8).astype(np.float32)
+    mask = np.tril(np.ones((2, 900, 900), bool))
+    mask[1, :, :70] = False
+
+    def rows(sink_tok: int, tail_tok: int) -> NativeRows:
+        return NativeRows(CacheFormat(((3, 2),), sink_tok=sink_tok, tail_tok=tail_tok), 2, 2, 64)
+
+    outputs = {}
+    for kept in ((0, 0), (256, 0), (256, 256)):
+        whole, stepwise = rows(*kept), rows(*kept)
+        outputs[kept] = whole.step(keys, values, queries, mask)
+        parts = []
+        for start, end in ((0, 500), (500, 512), (512, 780), (780, 781), (781, 900)):
+            part = slice(start, end)
+            stepwise = copy.deepcopy(stepwise) if start == 512 else stepwise
+            parts.append(stepwise.step(keys[:, part], values[:, part], queries[:, part], mask[:, part, :end]))
+        assert np.array_equal(np.concatenate(parts, axis=1), outputs[kept])
+        assert [row.coded_tok for row in whole.rows] == ([512, 512] if kept[1] else [1024, 1024])
+        assert stepwise.n_bytes == whole.n_bytes
+    assert not np.array_equal(outputs[256, 0], outputs[256, 256])
+
+
+@pytest.mark.parametrize("attention", ["solvent_turboquant", "sdpa"])
+def test_sinks_and_a_tail_come_nearer_to_half_precision(model: Any, attention: str) -> None:
+    tokens = ids(700)
+    model.set_attn_implementation(attention)
+    try:
+        exact = logits(model, tokens, transformers.DynamicCache(config=model.config))[:, 640:]
+        caches = [TurboQuantCache(model.config, 2, 2, **kept) for kept in ({}, {"tail_tok": 256}, {"sink_tok": 768})]
+        errors = [rms(logits(model, tokens, cache)[:, 640:] - exact) / rms(exact) for cache in caches]
+    finally:
+        model.set_attn_implementation("solvent_turboquant")
+    assert errors[0] > 0.03 and errors[1] < 0.9 * errors[0] and errors[2] < 2e-3, errors
+    assert caches[0].n_bytes < caches[1].n_bytes < caches[2].n_bytes
+    for kept in ({"sink_tok": 100}, {"tail_tok": -256}, {"tail_tok": True}):
+        with pytest.raises(EngineError, match="multiple of 256"):
+            TurboQuantCache(model.config, 2, 2, **kept)
