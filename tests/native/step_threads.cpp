@@ -119,7 +119,9 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
         std::vector<Slot> slots;
         if (turn % 3 == 0) {
             Sequence& s = *sequences[static_cast<size_t>(below(n_sequences))];
-            const int n = std::min(1 + below(40), s.context() - s.n_tokens);
+            // Long where a chunk is to leave the tail.
+            const int most = s.format().n_tail == 1 && turn == 0 ? 560 : 40;
+            const int n = std::min(most == 40 ? 1 + below(most) : most, s.context() - s.n_tokens);
             s.reserve(d.kernels(), s.n_tokens + n);
             for (int i = 0; i < n; ++i) slots.push_back({&s, below(c.n_vocab), s.n_tokens + i, below(2) == 0});
             s.n_tokens += n;
