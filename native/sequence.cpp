@@ -151,15 +151,16 @@ void Sequence::code(const Kernels& kernels, int layer, int head, const Stored* c
     Encoding encodings[kStoredTogether];
     uint8_t codes[kStoredTogether][kLongestHead];
     int steps[kStoredTogether];
+    // Each step is a chain of things that wait for each other: side by side, one vector's fill the others' gaps.
+    float square[kStoredTogether];
+    for (int i = 0; i < n_vectors; ++i) centre(kernels, layer, head, *vectors[i], turned + i * n);
+    for (int i = 0; i < n_vectors; ++i) square[i] = kernels.square_sum(turned + i * n, n);
     for (int i = 0; i < n_vectors; ++i) {
-        const Stored& one = *vectors[i];
-        float* x = turned + i * n;
-        centre(kernels, layer, head, one, x);
-        const float square = kernels.square_sum(x, n);
-        if (!std::isfinite(square)) not_finite_->store(true, std::memory_order_relaxed);
-        steps[i] = std::isfinite(square) ? scale_steps(std::sqrt(square / static_cast<float>(n))) : kNoScale;
+        if (!std::isfinite(square[i])) not_finite_->store(true, std::memory_order_relaxed);
+        steps[i] = std::isfinite(square[i]) ? scale_steps(std::sqrt(square[i] / static_cast<float>(n))) : kNoScale;
         const float scale = scale_from_steps(steps[i]);
-        encodings[i] = {one.value ? format_->value_book(layer) : format_->key_book(layer), x, scale > 0.0f ? 1.0f / scale : 0.0f, codes[i]};
+        const CodeBook* book = vectors[i]->value ? format_->value_book(layer) : format_->key_book(layer);
+        encodings[i] = {book, turned + i * n, scale > 0.0f ? 1.0f / scale : 0.0f, codes[i]};
     }
     kernels.encode(encodings, n_vectors, n);
     for (int i = 0; i < n_vectors; ++i) keep(encodings[i], steps[i], place(layer, head, vectors[i]->t / kKeyChunk), *vectors[i]);
