@@ -3,7 +3,8 @@
 The offers are made here and measure nothing: sizes of 1 to 8 GPUs, log-normal speeds, prices that go with the size.
 `limited`: share with 1 to 20 machines only.   `pooled`: share in pools of about 8.   `day`: share paid by the day.
 `apis`: share of APIs.   `traffic`: a factor on the day.   `cap_w`: a power cap.   `windows`: share that is there by
-day, by night or from 6 to 22 only.   `mixes`: how far the hours' mix of read and written tokens moves.
+day, by night or from 6 to 22 only.   `mixes`: how far the hours' mix of read and written tokens moves.   `seeds`: so
+many markets of the kind, of which the worst figures are told.
 """
 
 from __future__ import annotations
@@ -27,12 +28,20 @@ def version() -> str | None:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
+    """The worst figures of the seeds 1 to `seeds` (or of `seed` alone), and those of each."""
+    first = job.get("seed", 1)
+    found = [_market({**job, "seed": seed}) for seed in range(first, first + job.get("seeds", 1))]
+    keys = [key for key in found[0] if key != "seed"]
+    return {"mix": {**{key: max(mix[key] for mix in found) for key in keys}, "by_seed": found}}
+
+
+def _market(job: dict[str, Any]) -> dict[str, Any]:
     from solvent.choose.mix.columns import columns_of
     from solvent.choose.mix.prune import pruned
     from solvent.choose.mix.solve import plan_or_none
     from solvent.choose.offers.needs import Needs
 
-    rng = random.Random(job.get("seed", 1))
+    rng = random.Random(job["seed"])
     offers = [_offer(rng, i, job) for i in range(job.get("n_offers", N_OFFERS))]
     demand = _demand(rng, job.get("traffic", 1.0), job.get("mixes", 0.0))
     needs = Needs(power_cap_w=job.get("cap_w"), headroom=0.1)
@@ -41,10 +50,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     solve_s, solve_cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     groups = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
     left = len(pruned(groups).machines)
-    found = {"usd_per_day": plan.usd_per_day, "gap": plan.gap, "n_uses": len(plan.uses)} if plan else {}
-    machines = max((sum(use.machines[h] for use in plan.uses) for h in range(24)), default=0) if plan else 0
+    assert plan is not None, f"no plan at all: {job}"
+    machines = max(sum(use.machines[h] for use in plan.uses) for h in range(24))
     about = {"n_offers": len(offers), "n_left": left, "solve_s": solve_s, "solve_cpu_s": solve_cpu_s}
-    return {"mix": {**about, "n_machines": machines, **found}}
+    told = {"usd_per_day": plan.usd_per_day, "gap": plan.gap, "n_uses": len(plan.uses)}
+    return {"seed": job["seed"], **about, "n_machines": machines, **told}
 
 
 def _offer(rng: random.Random, i: int, job: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.decompose import fits, rests, usd_of
 from solvent.choose.mix.generate import priced_out
 from solvent.choose.mix.ladder import Late
-from solvent.choose.mix.others import bounded
+from solvent.choose.mix.others import Ranges
 from solvent.choose.mix.program import SHORT, Counts, Picked
 from solvent.choose.mix.rounded import Day, Rounded, parted
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-# Units of the hardest hour: so many for each of its machines and each gap, within these ends; then 4 times as many.
-# Rounded to the nearest, a part of them is fine enough.
-FEWEST_UNITS, MOST_UNITS, FINER, PLAN_SHARE = 1 << 10, 1 << 18, 4, 8
+# Units of the hardest hour: for each of its machines and each gap this part of one, within these ends; then so many
+# times as many. Rounded to the nearest, a part of them is fine enough.
+FIRST_UNITS, FEWEST_UNITS, MOST_UNITS, FINER, PLAN_SHARE = 0.25, 1 << 10, 1 << 18, 4, 2
+# Of the time, what the bound may take before the next plan.
+BOUND_SHARE = 0.9
 # An hour's cover is looked for at so many units more than it asks for, until the rounding leaves it served.
 MORE_UNITS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 # The first columns are those within so many gaps of the linear program; where they hold no plan, so many times that.
@@ -58,8 +60,9 @@ def carried(columns: Columns, every: Picked, gap: float, ends_s: float, first: C
     room_usd = min(max(usd * (1 - ROOM_SHARE * gap) - relaxed.usd, 0.0), FIRST_ROOM * gap * relaxed.usd)
     most_usd = max(relaxed.reduced_day.max(initial=0.0), relaxed.reduced_hour.max(initial=0.0))
     n_machines = (relaxed.day[:, None] + relaxed.hour).sum(axis=0).max(initial=1.0)
-    n_units = int(np.clip(n_machines / max(gap, 1e-12), FEWEST_UNITS, MOST_UNITS))
-    wanted = np.rint(relaxed.day).astype(np.int64)
+    n_units = int(np.clip(FIRST_UNITS * n_machines / max(gap, 1e-12), FEWEST_UNITS, MOST_UNITS))
+    ranges, wanted = Ranges(columns), np.rint(relaxed.day).astype(np.int64)
+    bound_ends_s = perf_counter() + BOUND_SHARE * (ends_s - perf_counter())
     try:
         while best is None or usd - bound_usd > gap * usd:
             day = parted(columns, every, relaxed, room_usd * (1 + 1e-9), ends_s)
@@ -72,9 +75,10 @@ def carried(columns: Columns, every: Picked, gap: float, ends_s: float, first: C
             if np.isfinite(usd) and decides_usd - relaxed.usd > room_usd:
                 room_usd = decides_usd - relaxed.usd
                 day = parted(columns, every, relaxed, room_usd * (1 + 1e-9), ends_s)
-            in_room_usd, wanted = bounded(Rounded(day, n_units, usd, up=True), every, decides_usd)
+            in_room_usd = ranges.bounded(Rounded(day, n_units, usd, up=True), decides_usd, bound_ends_s)
             bound_usd = max(bound_usd, min(relaxed.usd + room_usd, in_room_usd))
-            if usd - bound_usd > gap * usd:
+            if usd - bound_usd > gap * usd and (ranges.wanted != wanted).any():
+                wanted = ranges.wanted
                 best, usd = _better((best, usd), planned(near, wanted, gap), columns)
             if n_units == MOST_UNITS:
                 break

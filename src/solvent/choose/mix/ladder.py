@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+# Ladders that are kept at once while pieces are taken back, at least.
+AT_ONCE = 40
+
+
 class Late(Exception):
     """The time ended before the ladder did."""
 
@@ -128,17 +132,17 @@ class Ladders:
         left: (H, T) units that are still to be covered, brought down for the hours of the tree.
         """
         n = len(tree.rows)
-        block = max(1, int(np.ceil(np.sqrt(n))))
+        block = max(AT_ONCE, int(np.ceil(np.sqrt(n))))
+        blocks = [tree.rows[start : start + block].tolist() for start in range(0, n, block)]
         kept = []
-        for start in range(0, n, block):
-            kept.append((start, costs.copy()))
-            for row in tree.rows[start : start + block].tolist():
+        for rows in blocks:
+            kept.append(costs.copy())
+            for row in rows if tree.parts or rows is not blocks[-1] else []:
                 self._add(costs, row, int(tree.hours[0]))
         for part in tree.parts:
             self._descend(part, costs.copy(), left, counts)
-        for start, before in reversed(kept):
+        for before, rows in zip(reversed(kept), reversed(blocks), strict=True):
             chain = [before]
-            rows = tree.rows[start : start + block].tolist()
             for row in rows:
                 chain.append(chain[-1].copy())
                 self._add(chain[-1], row, int(tree.hours[0]))

@@ -14,6 +14,7 @@ import numpy as np
 from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.ladder import Ladders, Pieces, without_pieces
 from solvent.choose.mix.program import SHORT, Picked, Solved
+from solvent.choose.mix.prune import useful_cover
 from solvent.choose.mix.spare import needed, needed_days
 from solvent.choose.mix.units import asked_units, in_units, measure_of
 
@@ -75,15 +76,17 @@ class Rounded:
         self.units = in_units(day.columns, day.measure, n_units, up=up)
         asked = self.asked(np.zeros(len(machines), np.int64))
         limit_usd -= solved.limits_usd
-        day_usd = np.broadcast_to((machines.usd + solved.charged_day_usd)[:, None], machines.cover.shape)
-        days = day.base | day.other
+        day_usd = machines.usd + solved.charged_day_usd
+        days = np.flatnonzero(day.base | day.other)
         kept = np.zeros(len(machines), bool)
-        kept[days] = needed_days(self.pieces(days, day_usd, machines.n_max), asked, limit_usd)
+        cover = useful_cover(machines, day.columns.busy)[days]
+        kept[days] = needed_days(day_usd[days], cover, machines.n_max[days], limit_usd)
         self.other, self.base_rows = day.other & kept, day.base & kept
         units = self.units.units[self.base_rows].max(axis=1, initial=0)
         nothing = without_pieces(np.array([np.inf]), n_units)
-        pieces = Pieces(day_usd[self.base_rows, :1], units[:, None], machines.n_max[self.base_rows])
+        pieces = Pieces(day_usd[self.base_rows, None], units[:, None], machines.n_max[self.base_rows])
         self.base = Ladders(pieces, nothing, day.ends_s)
+        self.every_hour = day.hourly[:, None] & (self.units.units > 0)
         hourly = self.pieces(day.hourly, machines.usd[:, None] + solved.charged_usd, machines.n_max)
         hourly = needed(hourly, asked, self.units.unit_usd, limit_usd)
         self.hours = Ladders(hourly, without_pieces(self.units.unit_usd, n_units), day.ends_s)

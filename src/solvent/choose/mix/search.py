@@ -1,7 +1,8 @@
 """Finds the cheapest counts: hour by hour where nothing ties the hours, else by splitting the machine-days.
 
-A small program is solved as it stands first (`reduce` brings a large one down). Where that proves no plan within the
-gap, machine-days are split into ranges and every range is bounded hour by hour (`branch`). Enter at `minimise`.
+A small program is solved as it stands first (`reduce` brings a large one down), a large one by ladders of least cost
+(`baseload`). Where that proves no plan within the gap, machine-days are split into ranges and every range is bounded
+hour by hour (`branch`). Enter at `minimise`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from solvent.errors import ChoiceError
 
 # Up to this many integer columns a day is solved as it stands first.
 FIRST_COLUMNS = 1_500
-# Of the time: what one hour of a day may take, the first plan of a day, the splitting of its machine-days,
+# Of the time: what one hour of a day may take, the first plan of a day, its ladders, the splitting of its machine-days,
 # and, where those found no plan at all, the last attempt.
-HOUR_SHARE, FIRST_SHARE, BASE_SHARE, BRANCH_SHARE, LAST_SHARE = 0.1, 0.06, 0.6, 0.9, 0.25
+HOUR_SHARE, FIRST_SHARE, BASE_SHARE, BRANCH_SHARE, LAST_SHARE = 0.1, 0.06, 0.8, 0.9, 0.25
 
 
 def minimise(columns: Columns, gap: float, time_limit_s: float) -> Counts | None:

@@ -45,19 +45,20 @@ def needed(pieces: Pieces, asked: Ints, unit_usd: Floats, limit_usd: float) -> P
     return replace(pieces, usd=usd)
 
 
-def needed_days(days: Pieces, asked: Ints, limit_usd: float) -> Bools:
-    """(G,) the pieces of the same price in all their hours that may be needed, all hours taken together."""
-    usd, n = days.usd.min(axis=1, initial=np.inf), days.n_max
-    useful = np.minimum(days.units, asked)
-    most = _at_most(usd, n, limit_usd)
+def needed_days(usd: Floats, cover: Floats, n_max: Ints, limit_usd: float) -> Bools:
+    """(G,) the machine-days that may be needed, at usd (G,) each for the cover (G, 24) of their hours, as it is and not
+    in units: so it doesn't depend on these."""
+    most = _at_most(usd, n_max, limit_usd)
     if not len(usd) or len(usd) ** 2 > MAX_PAIRS or not np.isfinite(most):
         return np.ones(len(usd), bool)
-    order = np.lexsort((-useful.sum(axis=1), usd))
+    order = np.lexsort((-cover.sum(axis=1), usd))
     better = np.tri(len(usd), k=-1, dtype=bool)
-    for column in np.unique(useful[order], axis=1).T:
-        better &= column[None, :] >= column[:, None]
+    # Hours in which the same machines rank alike are compared once.
+    ranks = np.stack([np.unique(hour, return_inverse=True)[1].reshape(-1) for hour in cover[order].T])
+    for rank in np.unique(ranks, axis=0):
+        better &= rank[None, :] >= rank[:, None]
     result = np.zeros(len(usd), bool)
-    result[order] = better @ np.minimum(n[order], 1e9).astype(float) < most
+    result[order] = better @ np.minimum(n_max[order], 1e9).astype(float) < most
     return result
 
 
