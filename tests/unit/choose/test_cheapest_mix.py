@@ -154,6 +154,40 @@ def test_time_that_ends_at_once_leaves_a_bound_that_holds() -> None:
     assert checked > 20
 
 
+def bounds_beside_a_solver_that_gives_up(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """(cases, bounds above the optimum) of ranges whose plan is too dear and whose hours the solver gives up on."""
+
+    def gives_up(*_: object) -> None:
+        raise ChoiceError("offers", "no plan found in 1 s")
+
+    checked = faults = 0
+    for seed in range(8):
+        offers, demand, needs = tied_case(seed)
+        columns = columns_of(offers, demand, needs.headroom, needs.power_cap_w)
+        best = search.minimise(columns, 0.0, 60)
+        if best is None:
+            continue
+        dear = replace(best, by_day=best.by_day + 1, bound_usd=0.0)
+        work = branch.Branch(columns, generate.candidates(columns), 1e-9, perf_counter() + 60)
+        with monkeypatch.context() as patch:
+            patch.setattr(branch, "together", gives_up)
+            found = branch.split_days(work, dear)
+        assert found is not None
+        faults += found.bound_usd > best.bound_usd * (1 + SOLVER)
+        checked += 1
+    return checked, faults
+
+
+def test_an_hour_that_the_solver_gave_up_on_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, faults = bounds_beside_a_solver_that_gives_up(monkeypatch)
+    assert checked > 4 and faults == 0
+
+
+def test_an_hour_that_was_given_up_on_and_taken_for_one_without_plans_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branch, "one_hour", lambda *_: None)
+    assert bounds_beside_a_solver_that_gives_up(monkeypatch)[1] > 0
+
+
 def test_a_greedy_plan_keeps_pools_caps_and_numbers() -> None:
     found = 0
     for seed in range(6000, 6200):

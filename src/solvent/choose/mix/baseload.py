@@ -18,9 +18,10 @@ from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.decompose import fits, rests, usd_of
 from solvent.choose.mix.generate import priced_out
 from solvent.choose.mix.ladder import Late
+from solvent.choose.mix.mend import mended
 from solvent.choose.mix.others import Ranges
 from solvent.choose.mix.program import SHORT, Counts, Picked
-from solvent.choose.mix.rounded import Day, Rounded, parted
+from solvent.choose.mix.rounded import Rounded, parted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,8 @@ FIRST_ROOM, WIDER = 4, 8
 ROOM_SHARE = 0.9
 # The hours whose limits a ladder's plan breaks are covered anew, this share of the gap above the least.
 HOUR_SHARE = 0.1
+# Of the time left, what the solver may take for one of them.
+SOLVER_SHARE = 0.1
 
 
 def carried(columns: Columns, every: Picked, gap: float, ends_s: float, first: Counts | None) -> Counts | None:
@@ -106,7 +109,7 @@ def planned(rounded: Rounded, others: Ints, gap: float) -> Counts | None:
     by_day[rounded.base_rows] = rounded.base.picked(np.array([[speed]]))[:, 0, 0]
     if not fits(columns, by_day):
         return None
-    return _within_limits(day, Counts(by_day, _hours(rounded, by_day), 0.0), gap)
+    return _within_limits(rounded, Counts(by_day, _hours(rounded, by_day), 0.0), gap)
 
 
 def _hours(rounded: Rounded, by_day: Ints) -> Ints:
@@ -145,10 +148,10 @@ def _nudged(rounded: Rounded, by_day: Ints) -> Ints:
     return by_day
 
 
-def _within_limits(day: Day, counts: Counts, gap: float) -> Counts | None:
-    """The plan with those hours covered anew that aren't served, or in which it has more machines than a pool or draws
-    more than the cap."""
-    columns, machines = day.columns, day.columns.machines
+def _within_limits(rounded: Rounded, counts: Counts, gap: float) -> Counts | None:
+    """The plan with those hours mended, or covered anew, that aren't served, or in which it has more machines than a
+    pool or draws more than the cap."""
+    columns, machines = rounded.day.columns, rounded.day.columns.machines
     there = machines.cover > 0
     watts = ((counts.by_hour + counts.by_day[:, None]) * there * machines.watts[:, None]).sum(axis=0)
     short = ((counts.by_hour + counts.by_day[:, None]) * machines.cover).sum(axis=0) < 1.0 - SHORT
@@ -164,11 +167,32 @@ def _within_limits(day: Day, counts: Counts, gap: float) -> Counts | None:
         return counts
     by_hour = counts.by_hour.copy()
     by_hour[:, broken] = 0
-    numbers = {group: j for j, group in enumerate(machines.offers)}
     for h, rest in rests(replace(columns, busy=broken), counts.by_day):
-        found = one_hour(rest, gap * HOUR_SHARE, day.ends_s)
+        # The solver does better by a cap, mending is quicker.
+        tries = (_mended, _solved) if watts[h] <= columns.cap_w * (1 + SHORT) else (_solved, _mended)
+        answers = (do(rounded, counts.by_day, (h, rest), gap) for do in tries)
+        found = next((answer for answer in answers if answer is not None), None)
         if found is None:
             return None
-        for group, n in zip(rest.machines.offers, found.by_hour[:, h], strict=True):
-            by_hour[numbers[group], h] = n
+        by_hour[:, h] = found
     return Counts(counts.by_day, by_hour, 0.0)
+
+
+def _mended(rounded: Rounded, by_day: Ints, hour: tuple[int, Columns], _: float) -> Ints | None:
+    return mended(rounded, by_day, hour[0], MORE_UNITS)
+
+
+def _solved(rounded: Rounded, by_day: Ints, hour: tuple[int, Columns], gap: float) -> Ints | None:
+    """(J,) machine-hours of what the machine-days leave of the hour, by the solver."""
+    h, rest = hour
+    numbers = {group: j for j, group in enumerate(rounded.day.columns.machines.offers)}
+    try:
+        found = one_hour(rest, gap * HOUR_SHARE, perf_counter() + SOLVER_SHARE * (rounded.day.ends_s - perf_counter()))
+    except Late:
+        return None
+    if found is None:
+        return None
+    result = np.zeros(len(by_day), np.int64)
+    for group, n in zip(rest.machines.offers, found.by_hour[:, h], strict=True):
+        result[numbers[group]] = n
+    return result

@@ -18,6 +18,7 @@ from solvent.choose.mix.columns import Columns
 from solvent.choose.mix.decompose import dealt, fits, rests, usd_of
 from solvent.choose.mix.generate import left_in, priced_out
 from solvent.choose.mix.greedy import greedy
+from solvent.choose.mix.ladder import Late
 from solvent.choose.mix.program import Counts, Picked, Solved, solve
 from solvent.choose.mix.prune import pruned
 from solvent.choose.mix.reduce import together
@@ -50,10 +51,6 @@ class Branch:
 
     def is_late(self) -> bool:
         return perf_counter() >= self.ends_s
-
-
-class _Late(Exception):
-    """The time ended inside a range."""
 
 
 @dataclass(slots=True)
@@ -90,7 +87,7 @@ def split_days(branch: Branch, first: Counts | None) -> Counts | None:
         known_usd, number, low, high = heapq.heappop(heap)
         try:
             bound_usd, cut = _bounded(branch, best, low, high)
-        except (_Late, ChoiceError):
+        except (Late, ChoiceError):
             heapq.heappush(heap, (known_usd, number, low, high))
             break
         bound_usd = max(bound_usd, known_usd)
@@ -163,7 +160,10 @@ def _cover_anew(branch: Branch, best: _Best, by_day: Ints) -> None:
     by_hour = np.zeros((len(columns.machines), len(columns.busy)), np.int64)
     paid_usd = float((columns.machines.usd * by_day).sum())
     for h, rest in rests(columns, by_day):
-        found = one_hour(rest, branch.gap * HOUR_SHARE, branch.ends_s)
+        try:
+            found = one_hour(rest, branch.gap * HOUR_SHARE, branch.ends_s)
+        except Late:
+            return
         paid_usd += np.inf if found is None else found.bound_usd
         if found is None or paid_usd >= best.usd:
             return
@@ -176,7 +176,7 @@ def _bound_of_hours(branch: Branch, within: Columns, relaxed: Solved, low: Ints,
     """(cost of `low` and the sum of the hours' least costs, machine-days dealt to them; what the hours would have).
 
     The second: (J,) machine-days, the mean over the hours; where it is broken they want different ones.
-    Raises: _Late.
+    Raises: Late.
     """
     machines, numbers = within.machines, branch.numbers()
     assert relaxed.hour_usd is not None
@@ -188,8 +188,6 @@ def _bound_of_hours(branch: Branch, within: Columns, relaxed: Solved, low: Ints,
         less = pruned(replace(hour, machines=hour.machines.only(useful)))
         counts = one_hour(less, branch.gap * HOUR_SHARE, branch.ends_s)
         if counts is None:
-            if branch.is_late():
-                raise _Late
             return np.inf, wanted
         bound_usd += counts.bound_usd
         n_open[members] += hour.machines.cover[:, h] > 0
@@ -199,9 +197,12 @@ def _bound_of_hours(branch: Branch, within: Columns, relaxed: Solved, low: Ints,
 
 
 def one_hour(columns: Columns, gap: float, ends_s: float) -> Counts | None:
-    """The counts of one hour alone; None where it can't be served, or not in the time."""
+    """The counts of one hour alone; None where it can't be served. Raises: Late where none was found in the time, which
+    says nothing about the hour."""
     left_s = ends_s - perf_counter()
+    if left_s <= 0:
+        raise Late
     try:
-        return together(columns, gap, left_s) if left_s > 0 else None
-    except ChoiceError:
-        return None
+        return together(columns, gap, left_s)
+    except ChoiceError as error:
+        raise Late from error

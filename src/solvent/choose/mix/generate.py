@@ -6,6 +6,7 @@ plan and the bound can't be in a better plan. Enter at `candidates`, `priced_out
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,9 @@ def priced_out(columns: Columns, every: Picked, at_least: Ints | None = None) ->
     doesn't mean that all columns couldn't.   at_least: (J,) machine-days that are bought in any case."""
     machines = columns.machines
     chosen = _starters(machines, useful_cover(machines, columns.busy), every)
+    if np.isfinite(columns.cap_w):
+        cool = _starters(replace(machines, usd=machines.watts), useful_cover(machines, columns.busy), every)
+        chosen = Picked(chosen.day | cool.day, chosen.hour | cool.hour)
     if at_least is not None:
         chosen = Picked(chosen.day | (at_least > 0), chosen.hour)
     for _ in range(200):
@@ -64,7 +68,7 @@ def left_in(every: Picked, relaxed: Solved, room_usd: float) -> Picked:
 
 
 def _starters(machines: Machines, cover: Floats, every: Picked) -> Picked:
-    """The cheapest per cover, and the cheapest at all, of each hour and of the day."""
+    """The cheapest per cover, and the cheapest at all, of each hour and of the day. Under a cap the coolest too."""
     with np.errstate(divide="ignore", invalid="ignore"):
         per_day = machines.usd / cover.sum(axis=1)
         per_hour = machines.usd[:, None] / cover
