@@ -35,14 +35,14 @@ class Rounding:
     cache_type: a NumPy type to which keys and values are rounded, as a cache holds them; None: they aren't.
     int8_linears, int8_head: activations become int8 with one scale for each 32 columns before the blocks' linear
     layers (instead of int8 per token) and before the head, as kernels for block formats take them.
-    int8_only: the linear layers that int8_linears is for; empty: all.
-    n_outliers: elements of a token that are left as they are when blocks are rounded."""
+    n_outliers: elements of a token that are left as they are when blocks are rounded.
+    int8_only: the linear layers that int8_linears is for; empty: all."""
 
     cache_type: type | None = None
     int8_linears: bool = False
-    int8_only: tuple[str, ...] = ()
     int8_head: bool = False
     n_outliers: int = 0
+    int8_only: tuple[str, ...] = ()
 
 
 EXACT = Rounding()
