@@ -3,6 +3,7 @@ cropped, forked, saved or run on which kernels; and every byte is counted."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from functools import cache
@@ -18,6 +19,7 @@ from solvent.machine import native
 from solvent.machine.engine import models, saved_cache
 from solvent.machine.engine.memory import cache_bytes, cache_token_bytes, full_precision_tok
 from solvent.machine.engine.model import Model, Sequence
+from solvent.machine.engine.model_file import Tensor
 from solvent.machine.engine.prefix import Prefixes, end_of_step
 from solvent.machine.turboquant.cache_format import CacheFormat, format_of, full_tok, parse
 from solvent.machine.turboquant.native_cache import native_format
@@ -98,6 +100,23 @@ def test_a_text_within_the_sinks_is_one_in_f16() -> None:
     assert 0 < far(found[0], exact) < 2 * 2**-11
     assert np.array_equal(found[0], found[1])
     assert far(model().extend(filled("tq8", 700), [3], "last"), exact) > 4 * 2**-11 and far(found[2], exact) > 0.1
+
+
+def test_a_bias_that_keys_leave_out_comes_to_scores_of_both_kinds_of_chunks() -> None:
+    """Keys' bias, 20 times as large as the model has it, is in neither; without it logits are others. f16 itself rounds
+    keys that are so much larger: 20 · 2⁻¹¹ at most."""
+    tiny = engine_models.tiny("qwen2", "f32", context=CONTEXT)
+    tensors = dict(tiny.tensors)
+    for name, tensor in tiny.tensors.items():
+        if name.endswith("attn_k.bias"):
+            larger = (20 * tensor.data.view(np.float32)).view(np.uint8)
+            tensors[name] = Tensor(name, tensor.type, tensor.shape, larger)
+    biased = dataclasses.replace(tiny, tensors=tensors)
+    one, plain = (Model(file, models.config(file), threads=1) for file in (biased, tiny))
+    exact = one.extend(filled("f16", 800, one), [3], "last")
+    errors = [far(one.extend(filled(name, 800, one), [3], "last"), exact) for name in ("tq4+sinks1024", "tq4+tail256")]
+    assert errors[0] < 0.005 and errors[1] < 0.05
+    assert far(plain.extend(filled("f16", 800, plain), [3], "last"), exact) > 0.1
 
 
 def test_sinks_and_tails_come_nearer_to_f16_the_longer_they_are() -> None:
