@@ -102,7 +102,7 @@ std::shared_ptr<const CacheFormat> format_for(const DecoderConfig& c) {
     for (auto& kept : format->layers) kept = {below(8) - 1, below(8) - 1};
     for (int i = 0; i < c.head_size; ++i) format->signs.push_back(below(2) ? 1.0f : -1.0f);
     format->centred = below(3) > 0;
-    if (below(2)) format->n_sinks = below(3), format->n_tail = below(3);
+    if (c.context > 540 && below(2)) format->n_sinks = below(2), format->n_tail = below(2);
     return format;
 }
 
@@ -120,8 +120,8 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
         if (turn % 3 == 0) {
             Sequence& s = *sequences[static_cast<size_t>(below(n_sequences))];
             // Long where a chunk is to leave the tail.
-            const int most = s.format().n_tail == 1 && turn == 0 ? 560 : 40;
-            const int n = std::min(most == 40 ? 1 + below(most) : most, s.context() - s.n_tokens);
+            const bool tail = s.format().n_tail > 0 && turn == 0;
+            const int n = std::min(tail ? 515 : 1 + below(40), s.context() - s.n_tokens);
             s.reserve(d.kernels(), s.n_tokens + n);
             for (int i = 0; i < n; ++i) slots.push_back({&s, below(c.n_vocab), s.n_tokens + i, below(2) == 0});
             s.n_tokens += n;
@@ -163,7 +163,7 @@ int main(int argc, char** argv) {
             if (i % 3 == 1) c.head_size = i % 2 ? 64 : 32;
             c.width = 32 * (1 + below(3)) + (i % 3 == 2 && i % 2 == 0 ? 8 : 0), c.ff_width = i % 3 == 1 ? 64 : 4 * (1 + below(30));
             if (i % 3 == 2) c.head_size = 4 * (1 + below(6));
-            c.n_layers = 1 + below(2), c.n_vocab = 4 * (1 + below(80)), c.context = 1 + below(700);
+            c.n_layers = 1 + below(2), c.n_vocab = 4 * (1 + below(80)), c.context = c.head_size == 64 ? 500 + below(200) : 1 + below(700);
             c.norm_eps = 1e-5f, c.rope_adjacent = below(2), c.relu2 = below(2);
             Model m;
             fill(m, c, kernels_scalar(), n_threads, i);

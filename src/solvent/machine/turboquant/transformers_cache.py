@@ -207,8 +207,8 @@ class TurboQuantCache(Cache):  # type: ignore[misc]
 
     config: the model's; the cache looks at its attention implementation at every step.   key_bits, value_bits: 1–6
     or 8 per element.   trellis: codes of up to 5 bits are paths of a trellis, a quarter better and slower to make.
-    centred: keys are coded less the mean of the tile of tokens before.   sink_tok, tail_tok: the first and the newest
-    tokens that stay in half precision, 0 or multiples of 256, padding counted but on native kernels.
+    centred: keys are coded less the mean of the tile of tokens before.   sinks_and_tail_tok: how many of the first
+    and of the newest tokens stay in half precision, 0 or multiples of 256, padding counted but on native kernels.
     Raises: EngineError (layers that aren't full attention, head sizes and bits that no codebook exists for; a key or
     value that isn't finite, when it comes; other numbers of tokens)."""
 
@@ -220,14 +220,18 @@ class TurboQuantCache(Cache):  # type: ignore[misc]
         *,
         trellis: bool = True,
         centred: bool = True,
-        sink_tok: int = 0,
-        tail_tok: int = 0,
+        sinks_and_tail_tok: tuple[int, int] = (0, 0),
     ) -> None:
         self.config = config.get_text_config(decoder=True)
         check_layers(self.config)
         for name, bits in (("key_bits", key_bits), ("value_bits", value_bits)):
             if bits not in (*range(1, MAX_TABLE_BITS + 1), UNIFORM_BITS):
                 raise EngineError(WHERE, f"{name}={bits!r}", f"1 to {MAX_TABLE_BITS}, or {UNIFORM_BITS}")
+        if not isinstance(sinks_and_tail_tok, tuple | list) or len(sinks_and_tail_tok) != 2:
+            raise EngineError(
+                WHERE, f"sinks_and_tail_tok={sinks_and_tail_tok!r:.40}", "two numbers", "write (256, 256)"
+            )
+        sink_tok, tail_tok = sinks_and_tail_tok
         format = CacheFormat(((key_bits, value_bits),), trellis, centred, sink_tok=sink_tok, tail_tok=tail_tok)
         layers = [TurboQuantLayer(format) for _ in range(self.config.num_hidden_layers)]
         super().__init__(layers=layers)

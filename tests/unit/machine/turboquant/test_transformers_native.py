@@ -284,12 +284,13 @@ def test_sinks_and_a_tail_come_nearer_to_half_precision(model: Any, attention: s
     model.set_attn_implementation(attention)
     try:
         exact = logits(model, tokens, transformers.DynamicCache(config=model.config))[:, 640:]
-        caches = [TurboQuantCache(model.config, 2, 2, **kept) for kept in ({}, {"tail_tok": 256}, {"sink_tok": 768})]
+        caches = [TurboQuantCache(model.config, 2, 2, sinks_and_tail_tok=kept) for kept in ((0, 0), (0, 256), (768, 0))]
         errors = [rms(logits(model, tokens, cache)[:, 640:] - exact) / rms(exact) for cache in caches]
     finally:
         model.set_attn_implementation("solvent_turboquant")
     assert errors[0] > 0.03 and errors[1] < 0.9 * errors[0] and errors[2] < 2e-3, errors
     assert caches[0].n_bytes < caches[1].n_bytes < caches[2].n_bytes
-    for kept in ({"sink_tok": 100}, {"tail_tok": -256}, {"tail_tok": True}):
-        with pytest.raises(EngineError, match="multiple of 256"):
-            TurboQuantCache(model.config, 2, 2, **kept)
+    others: list[Any] = [(100, 0), (0, -256), (0, True), 256, (256,), (256, 256, 256), None]
+    for kept in others:
+        with pytest.raises(EngineError, match=r"multiple of 256|two numbers"):
+            TurboQuantCache(model.config, 2, 2, sinks_and_tail_tok=kept)
