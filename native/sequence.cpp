@@ -94,7 +94,8 @@ Sequence::Place Sequence::place_in(uint8_t* data, Kind kind, int layer, int head
 }
 
 CacheView Sequence::view(int layer, int head, int chunk) const {
-    const Place p = place(layer, head, chunk);
+    const Kind own = kind(chunk, coded_end_);
+    const Place p = place_in(chunk_data(chunk), own, layer, head);
     CacheView view{};
     view.k = p.head;
     view.v = p.head + p.plan->v;
@@ -105,8 +106,8 @@ CacheView Sequence::view(int layer, int head, int chunk) const {
     __builtin_prefetch(next.exponents);
     view.head_size = shape_.head_size;
     view.v_stride = (shape_.head_size + 15) / 16 * 16;
-    view.key_book = is_full(chunk) ? nullptr : format_->key_book(layer);
-    view.value_book = is_full(chunk) ? nullptr : format_->value_book(layer);
+    view.key_book = own == kFull ? nullptr : format_->key_book(layer);
+    view.value_book = own == kFull ? nullptr : format_->value_book(layer);
     view.key_block_bytes = p.plan->key_block;
     view.value_block_bytes = p.plan->value_block;
     view.k_scales = p.head + p.plan->k_scales;
