@@ -58,8 +58,8 @@ class CacheFormat:
                 expected = f"a multiple of {CHUNK_TOK} up to {MOST_KEPT_TOK}"
                 raise EngineError("cache format", f"{name} of {n_tok!r:.40} tokens", expected, _nearest(name, n_tok))
         if self.is_f16 and (self.sink_tok or self.tail_tok):
-            found = "sinks or a tail in f16 beside f16"
-            raise EngineError("cache format", found, "codes for the other tokens", "write f16, or tq4 before it")
+            found = "sinks or a tail of a cache that is f16 as a whole"
+            raise EngineError("cache format", found, "codes for the other tokens", "write f16, or tq4 in its place")
 
     @property
     def name(self) -> str:

@@ -256,7 +256,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("f16+sinks256", "f16 beside f16"), ("f16+tail256", "f16 beside f16"), ("tq4+sinks100", "write sinks256"),
+    [("f16+sinks256", "f16 as a whole"), ("f16+tail256", "f16 as a whole"), ("tq4+sinks100", "write sinks256"),
      ("tq4+tail700", "write tail768"), ("tq4+tail1", "write tail256"), ("tq4+sink256", r"write tq4\+sinks256\+tail256"),
      ("tq4+tail", r"write tq4\+sinks256"), ("tq4+tail256+tail256", "once each"), ("tq4+", "once each"),
      ("tq4+tail999999999", "write tail16777216"), ("tq4+sinks-256", "once each"), ("+tail256", "cache format"),
