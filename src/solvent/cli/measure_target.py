@@ -81,11 +81,11 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
 
     loaded = load(name, threads=options["threads"], head=options["head"])
     target = EngineTarget(loaded, places, options["kv"] or "f16")
-    about = {**target.document(), "head": options["head"], **_cache(loaded.model.config, options["kv"] or "f16")}
+    about = {**target.document(), "head": options["head"], **kept_in_cache(loaded.model.config, options["kv"] or "f16")}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 
-def _cache(config: Any, name: str) -> dict[str, float]:
+def kept_in_cache(config: Any, name: str) -> dict[str, float]:
     """Bytes of a token in the cache; where some tokens stay in full precision, of how many and theirs too."""
     from dataclasses import replace
 

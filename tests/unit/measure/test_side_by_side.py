@@ -47,6 +47,12 @@ def test_a_thousand_outputs_cost_a_thousand_times_one_and_memory_is_in_megabytes
 def test_the_cache_holds_tokens_in_and_out() -> None:
     assert value(side_by_side([result()]), "cache_mb") == Decimal("6000.5") * 1024 / 1_000_000
     other = result()
+    other["target"] |= {"cache_full_precision_tok": 512, "cache_full_precision_bytes_per_tok": 23_040}
+    found = side_by_side([other])
+    assert value(found, "cache_mb") == (Decimal("6000.5") * 512 + 23_040 * 512) / 1_000_000
+    assert "23040 of 512" in found["figures"][found["rows"][0]["figures"]["cache_mb"]]["source"]
+    other["target"]["cache_full_precision_tok"] = 5000  # more than there are
+    assert value(side_by_side([other]), "cache_mb") == Decimal(23_040) * 1024 / 1_000_000
     other["workload"] = {"kind": "trace"}
     assert "cache_mb" not in side_by_side([other])["rows"][0]["figures"]
 

@@ -14,15 +14,18 @@ import engine_models
 import numpy as np
 import pytest
 
+from solvent.cli.measure_target import kept_in_cache
 from solvent.errors import EngineError
 from solvent.machine import native
 from solvent.machine.engine import models, saved_cache
+from solvent.machine.engine.card import card
 from solvent.machine.engine.memory import cache_bytes, cache_token_bytes, full_precision_tok
 from solvent.machine.engine.model import Model, Sequence
 from solvent.machine.engine.model_file import Tensor
 from solvent.machine.engine.prefix import Prefixes, end_of_step
 from solvent.machine.turboquant.cache_format import CacheFormat, format_of, full_tok, parse
 from solvent.machine.turboquant.native_cache import native_format
+from solvent.report.card_text import card_lines
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
 
@@ -243,6 +246,22 @@ def test_tokens_in_full_precision() -> None:
             sizes = filled(name, n).native
             n_full = sum(sizes.chunk_bytes(i) > 200_000 for i in range(sizes.n_chunks))
             assert n_full == -(-full_tok(parse(name), n) // 256), (name, n)
+
+
+def test_the_card_and_a_measurement_count_what_is_kept_whole() -> None:
+    config = model().config
+    one = Model(model().file, config, threads=1, cache="tq4+sinks256+tail512")
+    found = card(one, "tiny", 1100)
+    assert found["cache_bytes_per_token_of_context"] == cache_token_bytes(config, parse("tq4"))
+    assert found["cache_full_precision_bytes"] == 1024 * 2 * 2 * 2 * 64 * 2
+    assert found["parts"][-1]["bytes"] == cache_bytes(config, 1100, one.cache) < cache_bytes(config, 1100)
+    lines = list(card_lines(found))
+    assert lines[-1] == "sinks of 256 and a tail of 512 tokens in f16: 1.0 MB at most"
+    assert not any("sinks" in line for line in card_lines({**found, "cache_full_precision_bytes": 0}))
+    assert kept_in_cache(config, "tq4").keys() == {"cache_bytes_per_tok"}
+    whole = kept_in_cache(config, "tq4+sinks256")
+    assert whole["cache_bytes_per_tok"] == kept_in_cache(config, "tq4")["cache_bytes_per_tok"]
+    assert (whole["cache_full_precision_tok"], whole["cache_full_precision_bytes_per_tok"]) == (256, 1024)
 
 
 def test_names() -> None:
