@@ -121,7 +121,7 @@ void Decoder::attention(int thread, int layer, int phase) {
     }
     const int total = static_cast<int>(pieces_.size()) * config.n_kv_heads;
     for (;;) {
-        const int item = counters_[static_cast<size_t>(phase)].next.fetch_add(1, std::memory_order_relaxed);
+        const int item = counter(phase, 0).next.fetch_add(1, std::memory_order_relaxed);
         if (item >= total) return;
         attend(thread, layer, item);
     }

@@ -132,7 +132,7 @@ nb::ndarray<nb::numpy, float> multiply(const BoundMatrix& bound, nb::ndarray<con
         const int n = std::min(n_together, n_tokens - first);
         for (int t = 0; t < n; ++t) store.take(kernels, t, x.data() + static_cast<size_t>(first + t) * n_cols, n_cols, m.wants());
         for (int pass = 0; pass < n_passes; ++pass) {
-            if (n == 1) kernels.gemv(w, 0, w.n_panels, store.view(m.wants()), y.data());
+            if (n == 1) kernels.gemv(w, 0, w.n_panels, store.view(m.wants()), y.data(), kAhead);
             else kernels.gemm(w, 0, w.n_panels, store.view(m.wants()), n, y.data(), stride, scratch.data());
         }
         for (int t = 0; t < n; ++t)

@@ -55,6 +55,11 @@ struct ActivationStore {
     Activations view(Wants wants) const;
 };
 
+// Panels [begin, end) of several products, of the stretch that one thread reads first.
+struct Piece {
+    int begin, end, own_begin, own_end;
+};
+
 // Tokens of one sequence that attend together.
 struct Tile {
     int first, n_tokens;  // slots
@@ -116,11 +121,13 @@ class Decoder {
     void reserve(int n_tokens);
     void grow_rope(int context);
     void plan(const std::vector<Slot>& slots);
-    bool run_layers(int thread);
+    bool run_layers(int thread, const Matrix* last_read);
     void embed(int thread);
     void normalise(int thread, int slot, int row, const Vector& weight, bool add_y, std::initializer_list<const Matrix*> readers);
     void take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers);
-    void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products);
+    // next: what is read after the products.
+    void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products, std::initializer_list<const Matrix*> next);
+    void multiply_panels(int thread, const Piece& piece, int n_tokens, std::initializer_list<Product> products, const uint8_t* then);
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
     void load_query(Thread& own, int layer, int slot, int head, int row, const CacheFormat& format);
@@ -134,7 +141,7 @@ class Decoder {
     void feed_forward(int thread, const Layer& layer);
     void choose_candidates(const Activations& x);
     void rescore(int thread, const Activations& x);
-    bool run(const std::vector<Slot>& slots, const Watch& watch, const std::function<void(int)>& finish);
+    bool run(const std::vector<Slot>& slots, const Watch& watch, const Matrix* last_read, const std::function<void(int)>& finish);
     int likeliest_of_all() const;
     int likeliest_candidate() const;
 
@@ -163,7 +170,8 @@ class Decoder {
     struct alignas(64) Counter {
         std::atomic<int> next{0};
     };
-    std::vector<Counter> counters_;
+    std::vector<Counter> counters_;  // per phase and thread
+    Counter& counter(int phase, int thread) { return counters_[static_cast<size_t>(phase * team_.n_threads() + thread)]; }
     std::vector<int32_t> candidates_;
     std::vector<float> rescored_;
     int n_rescored_ = 0;

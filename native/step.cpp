@@ -48,7 +48,7 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
       kv_16_(up_16(c.n_kv_heads * c.head_size)),
       group_(c.n_heads / c.n_kv_heads),
       threads_(static_cast<size_t>(n_threads)),
-      counters_(static_cast<size_t>(c.n_layers * kPhasesPerLayer + 2)) {
+      counters_(static_cast<size_t>(c.n_layers * kPhasesPerLayer + 2) * static_cast<size_t>(n_threads)) {
     layers.resize(static_cast<size_t>(c.n_layers));
     const int widest = std::max({width_16_, ff_16_, q_16_});
     for (auto& own : threads_) {
@@ -159,26 +159,69 @@ void Decoder::take_activations(int thread, int row, const float* x, int n, std::
     }
 }
 
-// All panels of the products, shared out among the threads piece by piece.
-void Decoder::multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products) {
+namespace {
+
+size_t panel_bytes(const MatrixView& w) {
+    const bool is_rows = w.format == Format::f16 || w.format == Format::bf16 || w.format == Format::f32;
+    return is_rows ? w.panel_bytes * kRows : w.panel_bytes;
+}
+
+const uint8_t* panel_at(const MatrixView& w, int panel) { return w.data + panel_bytes(w) * static_cast<size_t>(panel); }
+
+int own_first(int thread, int n_threads, int total) { return static_cast<int>(static_cast<int64_t>(total) * thread / n_threads); }
+
+// The panel that a thread begins with.
+const uint8_t* first_panel(std::initializer_list<const Matrix*> matrices, int thread, int n_threads) {
+    int total = 0;
+    for (const Matrix* m : matrices)
+        if (m) total += m->view.n_panels;
+    int first = own_first(thread, n_threads, total);
+    for (const Matrix* m : matrices) {
+        if (!m) return nullptr;
+        if (first < m->view.n_panels) return m->view.data ? panel_at(m->view, first) : nullptr;
+        first -= m->view.n_panels;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+// All panels of the products. Each thread reads a stretch of its own from its beginning, so that what it fetches ahead
+// is what it reads next, in the next product or phase too; then it takes pieces of the others'.
+void Decoder::multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products, std::initializer_list<const Matrix*> next) {
     int total = 0;
     for (const Product& p : products) total += p.w->view.n_panels;
     const int n_threads = team_.n_active();
-    const int grain = n_threads == 1 ? total : std::max(1, total / (n_threads * 8));
-    Thread& own = threads_[static_cast<size_t>(thread)];
-    for (;;) {
-        const int begin = counters_[static_cast<size_t>(phase)].next.fetch_add(grain, std::memory_order_relaxed);
-        if (begin >= total) return;
-        const int end = std::min(total, begin + grain);
-        int offset = 0;
-        for (const Product& p : products) {
-            const int first = std::max(begin - offset, 0), last = std::min(end - offset, p.w->view.n_panels);
-            offset += p.w->view.n_panels;
-            if (first >= last) continue;
-            const Activations x = activations(thread).view(p.w->wants());
-            if (n_tokens == 1) kernels_->gemv(p.w->view, first, last, x, p.y);
-            else kernels_->gemm(p.w->view, first, last, x, n_tokens, p.y, p.y_stride, own.scratch.data());
+    const uint8_t* then = first_panel(next, thread, n_threads);
+    for (int i = 0; i < n_threads; ++i) {
+        const int owner = (thread + i) % n_threads;
+        const int first = own_first(owner, n_threads, total), end = own_first(owner + 1, n_threads, total);
+        const int grain = n_threads == 1 ? total : std::max(1, (end - first) / 8);
+        std::atomic<int>& taken = counter(phase, owner).next;
+        for (int at; (at = taken.fetch_add(grain, std::memory_order_relaxed)) < end - first;)
+            multiply_panels(thread, {first + at, std::min(end, first + at + grain), first, end}, n_tokens, products, then);
+    }
+}
+
+void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std::initializer_list<Product> products, const uint8_t* then) {
+    int offset = 0;
+    for (const Product* p = products.begin(); p != products.end(); ++p) {
+        const MatrixView& w = p->w->view;
+        const auto within = [&](int panel) { return std::clamp(panel - offset, 0, w.n_panels); };
+        const int first = within(piece.begin), last = within(piece.end), own_begin = within(piece.own_begin), own_end = within(piece.own_end);
+        offset += w.n_panels;
+        if (first >= last) continue;
+        const Activations x = activations(thread).view(p->w->wants());
+        if (n_tokens > 1) {
+            kernels_->gemm(w, first, last, x, n_tokens, p->y, p->y_stride, threads_[static_cast<size_t>(thread)].scratch.data());
+            continue;
         }
+        // Whole panels are fetched ahead, so that the last ones of the stretch fetch just the first of what follows it.
+        const uint8_t* after = offset < piece.own_end ? (p + 1)->w->view.data : then;
+        const int n_ahead = static_cast<int>((kAhead - 1) / panel_bytes(w)) + 1;
+        const int turn = after ? std::max(own_begin, own_end - n_ahead) : own_end, far = std::clamp(turn, first, last);
+        if (first < far) kernels_->gemv(w, first, far, x, p->y, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
+        if (far < last) kernels_->gemv(w, far, last, x, p->y, after - panel_at(w, turn));
     }
 }
 
@@ -200,7 +243,7 @@ void Decoder::feed_forward(int thread, const Layer& layer) {
     }
 }
 
-bool Decoder::run_layers(int thread) {
+bool Decoder::run_layers(int thread, const Matrix* last_read) {
     const int n = static_cast<int>(slots_->size());
     const size_t qkv = static_cast<size_t>(q_16_ + 2 * kv_16_), ff = static_cast<size_t>(2 * ff_16_), width = static_cast<size_t>(width_16_);
     embed(thread);
@@ -210,22 +253,27 @@ bool Decoder::run_layers(int thread) {
         if (thread == 0 && *watch_) ended_ = (*watch_)();
         for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) normalise(thread, s, s, l.attn_norm, i > 0, {l.q, l.k, l.v});
         meet();
-        multiply(thread, phase, n, {{l.q, qkv_.data(), qkv}, {l.k, qkv_.data() + q_16_, qkv}, {l.v, qkv_.data() + q_16_ + kv_16_, qkv}});
+        multiply(thread, phase, n, {{l.q, qkv_.data(), qkv}, {l.k, qkv_.data() + q_16_, qkv}, {l.v, qkv_.data() + q_16_ + kv_16_, qkv}}, {l.o});
         team_.barrier();
         if (ended_) return false;
         attention(thread, i, phase + 1);
         team_.barrier();
         finish_attention(thread, l);
         meet();
-        multiply(thread, phase + 2, n, {{l.o, y_.data(), width}});
+        multiply(thread, phase + 2, n, {{l.o, y_.data(), width}}, {l.gate, l.up});
         team_.barrier();
         for (int s = own_begin(thread, n); s < own_end(thread, n); ++s) normalise(thread, s, s, l.ffn_norm, true, {l.gate, l.up});
         meet();
-        multiply(thread, phase + 3, n, {{l.gate, gate_.data(), ff}, {l.up, gate_.data() + ff_16_, ff}});
+        multiply(thread, phase + 3, n, {{l.gate, gate_.data(), ff}, {l.up, gate_.data() + ff_16_, ff}}, {l.down});
         team_.barrier();
         feed_forward(thread, l);
         meet();
-        multiply(thread, phase + 4, n, {{l.down, y_.data(), width}});
+        if (i + 1 < config.n_layers) {
+            const Layer& next = layers[static_cast<size_t>(i + 1)];
+            multiply(thread, phase + 4, n, {{l.down, y_.data(), width}}, {next.q, next.k, next.v});
+        } else {
+            multiply(thread, phase + 4, n, {{l.down, y_.data(), width}}, {last_read});
+        }
         team_.barrier();
     }
     return true;
@@ -248,8 +296,8 @@ void Decoder::took(int n_tokens, bool alone, double seconds) {
     known = known > 0.0 ? 0.5 * (known + seconds / n_tokens) : seconds / n_tokens;
 }
 
-// Runs the layers and the last norm, whose results are the activations that `finish` starts from.
-bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const std::function<void(int)>& finish) {
+// Runs the layers, after which last_read is read, and the last norm, whose results are the activations that `finish` starts from.
+bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const Matrix* last_read, const std::function<void(int)>& finish) {
     slots_ = &slots;
     watch_ = &watch;
     ended_ = false;
@@ -269,7 +317,7 @@ bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const std:
     const bool alone = better_alone(n_tokens);
     const auto start = std::chrono::steady_clock::now();
     const auto work = [&](int thread) {
-        if (!run_layers(thread)) return;
+        if (!run_layers(thread, last_read)) return;
         const int n = static_cast<int>(logit_slots_.size());
         if (n == 0) return;
         for (int row = own_begin(thread, n); row < own_end(thread, n); ++row)
@@ -287,8 +335,10 @@ bool Decoder::step(const std::vector<Slot>& slots, float* logits, const Watch& w
     const size_t vocab_16 = static_cast<size_t>(up_16(config.n_vocab)), n_vocab = static_cast<size_t>(config.n_vocab);
     for (const Slot& slot : slots)
         if (slot.logits) pack(*head, n_threads());
-    const bool whole = run(slots, watch, [&](int thread) {
-        multiply(thread, config.n_layers * kPhasesPerLayer, static_cast<int>(logit_slots_.size()), {{head, logits_16_.data(), vocab_16}});
+    const Layer& first = layers.front();
+    const bool whole = run(slots, watch, head, [&](int thread) {
+        const int n = static_cast<int>(logit_slots_.size());
+        multiply(thread, config.n_layers * kPhasesPerLayer, n, {{head, logits_16_.data(), vocab_16}}, {first.q, first.k, first.v});
     });
     for (size_t i = 0; whole && i < logit_slots_.size(); ++i)
         std::memcpy(logits + i * n_vocab, logits_16_.data() + i * vocab_16, sizeof(float) * n_vocab);
@@ -299,8 +349,10 @@ int Decoder::greedy(const std::vector<Slot>& slots, const Watch& watch) {
     const int phase = config.n_layers * kPhasesPerLayer;
     const Matrix* codes = screen.matrix.get();
     if (!codes) pack(*head, n_threads());
-    const bool whole = run(slots, watch, [&](int thread) {
-        multiply(thread, phase, 1, {{codes ? codes : head, logits_16_.data(), 0}});
+    const Matrix* last = codes ? codes : head;
+    const Layer& first = layers.front();
+    const bool whole = run(slots, watch, last, [&](int thread) {
+        multiply(thread, phase, 1, {{last, logits_16_.data(), 0}}, {first.q, first.k, first.v});
         if (!codes) return;
         team_.barrier();
         if (thread == 0) choose_candidates(activations(0).view(head->wants()));

@@ -142,10 +142,15 @@ struct Quantised {
     float* outlier;
 };
 
+// How far ahead codes are fetched into the second-level cache. The CPU's own prefetcher starts anew with every matrix
+// and stops at pages: SmolLM2's layers ran at 15 GB/s without, 25 at 2 KiB, 26 at 4 KiB, 32 at 8 to 16 KiB, of 34.
+constexpr std::ptrdiff_t kAhead = 12'288;
+
 struct Kernels {
     const char* name;
-    // y[rows] = W·x for panels [begin, end) of w. y has room for whole panels.
-    void (*gemv)(const MatrixView& w, int begin, int end, const Activations& x, float* y);
+    // y[rows] = W·x for panels [begin, end) of w. y has room for whole panels. ahead: bytes from what is read to what is
+    // fetched meanwhile, kAhead or the way to where the thread reads on.
+    void (*gemv)(const MatrixView& w, int begin, int end, const Activations& x, float* y, std::ptrdiff_t ahead);
     // The same for n tokens, y rows of y_stride floats. scratch: gemm_scratch_bytes.
     void (*gemm)(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                  size_t y_stride, uint8_t* scratch);

@@ -3,13 +3,9 @@
 
 namespace solvent { namespace {
 
-// How far ahead codes are fetched into the second-level cache. The CPU's own prefetcher starts anew with every matrix
-// and stops at pages: SmolLM2's layers ran at 15 GB/s without, 25 at 2 KiB, 26 at 4 KiB, 32 at 8 to 16 KiB, of 34.
-constexpr int kAhead = 12'288;
-
 template <int bytes>
-inline void fetch_ahead(const uint8_t* p) {
-    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(p + kAhead + line, 0, 2);
+inline void fetch_ahead(const uint8_t* p, std::ptrdiff_t ahead) {
+    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(p + ahead + line, 0, 2);
 }
 
 // Where a token's activations begin.
@@ -28,7 +24,7 @@ inline Activations token_of(const Activations& x, int token) {
 
 // One panel by T tokens from `token` on. fetch: the codes come from memory, not from a tile before.
 template <Format format, int T>
-inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
     using P = Panel<format>;
     constexpr int per_half = 8 / P::halves, sums = T == 1 ? 2 : 1;  // one token alone would wait for its own sum
     const PanelParts<format> parts(w, panel);
@@ -41,7 +37,7 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
         acc[t] = outliers_dot(own[t].outlier_at, own[t].outlier, parts);
     }
     for (int b = 0; b < w.n_blocks; ++b, codes += P::block_bytes) {
-        if (fetch) fetch_ahead<P::all_bytes>(parts.codes + static_cast<size_t>(b) * P::all_bytes);
+        if (fetch) fetch_ahead<P::all_bytes>(parts.codes + static_cast<size_t>(b) * P::all_bytes, ahead);
         if constexpr (P::fine)
             if (b % kFineBlocks == 0) {
                 above = parts.scale_above(b);
@@ -79,7 +75,7 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
 
 // Ternary with one scale: the whole row is one integer sum.
 template <int T>
-inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
     constexpr int sums = T == 1 ? 4 : 2;
     const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
     Activations own[T];
@@ -89,7 +85,7 @@ inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, 
         for (int s = 0; s < sums; ++s) acc[t][s] = s ? i_zero() : i_set1(-own[t].sum[0]);
     }
     for (int u = 0; u < 2 * w.n_blocks; ++u, codes += 64) {
-        if (fetch) fetch_ahead<64>(codes);
+        if (fetch) fetch_ahead<64>(codes, ahead);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
             const B four = quad<2>(codes, j);
@@ -106,7 +102,7 @@ inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, 
 
 // Ternary with a scale per group: activations are int8 per block, so the sum turns to floats at every block.
 template <int T>
-inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
+inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
     const GroupParts parts(w, panel);
     const uint8_t* codes = parts.codes;
     Activations own[T];
@@ -116,7 +112,7 @@ inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x,
         acc[t] = outliers_dot(own[t].outlier_at, own[t].outlier, parts);
     }
     for (int b = 0; b < w.n_blocks; ++b, codes += 128) {
-        if (fetch) fetch_ahead<128>(codes);
+        if (fetch) fetch_ahead<128>(codes, ahead);
         I total[T];
         for (int t = 0; t < T; ++t) total[t] = i_set1(-own[t].sum[b]);
 #pragma GCC unroll 8
@@ -132,39 +128,39 @@ inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x,
 }
 
 template <Format format, int T>
-inline void any_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, float* y, size_t y_stride) {
-    if constexpr (format == Format::t2) gemv_t2_panel<T>(w, panel, x, token, fetch, y, y_stride);
-    else if constexpr (format == Format::t2g) gemv_t2g_panel<T>(w, panel, x, token, fetch, y, y_stride);
-    else gemv_panel<format, T>(w, panel, x, token, fetch, y, y_stride);
+inline void any_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
+    if constexpr (format == Format::t2) gemv_t2_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
+    else if constexpr (format == Format::t2g) gemv_t2g_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
+    else gemv_panel<format, T>(w, panel, x, token, fetch, ahead, y, y_stride);
 }
 
 // A few tokens: each panel comes from memory once, in tiles of four tokens, the codes straight into registers.
 template <Format format>
-inline void gemv_tokens(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride) {
+inline void gemv_tokens(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride, std::ptrdiff_t ahead) {
     for (int panel = begin; panel < end; ++panel) {
         int t = 0;
-        for (; t + 4 <= n_tokens; t += 4) any_panel<format, 4>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
-        for (; t + 2 <= n_tokens; t += 2) any_panel<format, 2>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
-        if (t < n_tokens) any_panel<format, 1>(w, panel, x, t, t == 0, y + t * y_stride, y_stride);
+        for (; t + 4 <= n_tokens; t += 4) any_panel<format, 4>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
+        for (; t + 2 <= n_tokens; t += 2) any_panel<format, 2>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
+        if (t < n_tokens) any_panel<format, 1>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
     }
 }
 
-inline void gemv_few(const MatrixView& w, int begin, int end, const Activations& x, int n, float* y, size_t y_stride) {
+inline void gemv_few(const MatrixView& w, int begin, int end, const Activations& x, int n, float* y, size_t y_stride, std::ptrdiff_t ahead = kAhead) {
     switch (w.format) {
-        case Format::q4_0: return gemv_tokens<Format::q4_0>(w, begin, end, x, n, y, y_stride);
-        case Format::q4_1: return gemv_tokens<Format::q4_1>(w, begin, end, x, n, y, y_stride);
-        case Format::q8_0: return gemv_tokens<Format::q8_0>(w, begin, end, x, n, y, y_stride);
-        case Format::q4_k: return gemv_tokens<Format::q4_k>(w, begin, end, x, n, y, y_stride);
-        case Format::q5_k: return gemv_tokens<Format::q5_k>(w, begin, end, x, n, y, y_stride);
-        case Format::q6_k: return gemv_tokens<Format::q6_k>(w, begin, end, x, n, y, y_stride);
-        case Format::t2: return gemv_tokens<Format::t2>(w, begin, end, x, n, y, y_stride);
-        case Format::t2g: return gemv_tokens<Format::t2g>(w, begin, end, x, n, y, y_stride);
+        case Format::q4_0: return gemv_tokens<Format::q4_0>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::q4_1: return gemv_tokens<Format::q4_1>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::q8_0: return gemv_tokens<Format::q8_0>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::q4_k: return gemv_tokens<Format::q4_k>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::q5_k: return gemv_tokens<Format::q5_k>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::q6_k: return gemv_tokens<Format::q6_k>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::t2: return gemv_tokens<Format::t2>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::t2g: return gemv_tokens<Format::t2g>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n, y, y_stride);
         case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n, y, y_stride);
         case Format::f32: return rows_dot<Format::f32>(w, begin, end, x, n, y, y_stride);
     }
 }
 
-void gemv(const MatrixView& w, int begin, int end, const Activations& x, float* y) { gemv_few(w, begin, end, x, 1, y, 0); }
+void gemv(const MatrixView& w, int begin, int end, const Activations& x, float* y, std::ptrdiff_t ahead) { gemv_few(w, begin, end, x, 1, y, 0, ahead); }
 
 }}  // namespace solvent::(anonymous)

@@ -101,8 +101,8 @@ Exact<float> product(const Kernels& kernels, const Matrix& m, const Exact<float>
     for (int t = 0; t < n_tokens; ++t) {
         store.take(kernels, 0, x.get() + static_cast<size_t>(t) * n_cols, m.view.n_cols, m.wants());
         const int middle = below(m.view.n_panels + 1);
-        kernels.gemv(m.view, 0, middle, store.view(m.wants()), y.get() + static_cast<size_t>(t) * stride);
-        kernels.gemv(m.view, middle, m.view.n_panels, store.view(m.wants()), y.get() + static_cast<size_t>(t) * stride);
+        kernels.gemv(m.view, 0, middle, store.view(m.wants()), y.get() + static_cast<size_t>(t) * stride, kAhead);
+        kernels.gemv(m.view, middle, m.view.n_panels, store.view(m.wants()), y.get() + static_cast<size_t>(t) * stride, kAhead);
     }
     return y;
 }

@@ -149,7 +149,7 @@ struct Tokens {
 void products(const char* name, const MatrixView& w, const Tokens& tokens, int most) {
     const size_t width = static_cast<size_t>(w.n_panels) * kRows;
     std::vector<float> one(width * static_cast<size_t>(most));
-    for (int t = 0; t < most; ++t) kernels.gemv(w, 0, w.n_panels, tokens.one(t), one.data() + width * static_cast<size_t>(t));
+    for (int t = 0; t < most; ++t) kernels.gemv(w, 0, w.n_panels, tokens.one(t), one.data() + width * static_cast<size_t>(t), kAhead);
     print(name, w.n_cols, one);
     for (int n = 1; n <= most; ++n) {
         std::vector<float> many(width * static_cast<size_t>(n));
