@@ -18,6 +18,7 @@ from solvent.choose.mix.columns import Columns, columns_of
 from solvent.choose.mix.decompose import fits, usd_of
 from solvent.choose.mix.generate import candidates, priced_out
 from solvent.choose.mix.ladder import Ladders, Pieces, without_pieces
+from solvent.choose.mix.mend import mended
 from solvent.choose.mix.others import Ranges
 from solvent.choose.mix.program import Counts
 from solvent.choose.mix.rounded import Rounded, parted
@@ -321,3 +322,29 @@ def test_a_time_that_ended_leaves_what_was_known() -> None:
     assert priced is not None and found is not None
     assert usd_of(columns, found) == usd_of(columns, best)
     assert found.bound_usd == pytest.approx(max(priced[1].usd, first.bound_usd))
+
+
+def test_an_hour_that_asks_a_pool_for_too_much_is_mended() -> None:
+    # Two uses of one machine, of which the ladder would take both; and a dear one that is plentiful.
+    pool = {"pool": "p", "n_machines_max": 2, "billed": "hour"}
+    offers = [machine("a", 1.0, 1.0, 1e9, **pool), machine("b", 1.1, 1.0, 1e9, **pool)]
+    offers.append(machine("c", 2.0, 1.0, 1e9, billed="hour", n_machines_max=9))
+    columns = columns_of(offers, day([Hour(1, 3600.0 * 4, 0, 0)]), 0.0, 1_000.0)
+    every = candidates(columns)
+    priced = priced_out(columns, every)
+    assert priced is not None
+    solved = replace(priced[1], charged_usd=np.zeros((3, 24)), limits_usd=0.0)
+    rounded = Rounded(parted(columns, every, solved, np.inf, np.inf), 100, np.inf, up=False)
+    none = np.zeros(3, np.int64)
+    asked = rounded.hours.picked(rounded.asked(none)[:, None])[:, 0, 0]
+    by_name = np.argsort([group[0] for group in columns.machines.offers])
+    assert asked[by_name].tolist() == [2, 2, 0]
+    found = mended(rounded, none, 0, (0, 1, 2))
+    assert found is not None and found[by_name].tolist() == [2, 0, 2]
+    # A machine-day takes one of the pool and leaves less of the hour; a cap below all machines leaves none.
+    taken = np.zeros(3, np.int64)
+    taken[by_name[1]] = 1
+    found = mended(rounded, taken, 0, (0, 1, 2))
+    assert found is not None and found[by_name].tolist() == [1, 0, 2]
+    cold = replace(rounded.day, columns=replace(columns, cap_w=350.0))
+    assert mended(Rounded(cold, 100, np.inf, up=False), none, 0, (0, 1, 2)) is None

@@ -15,6 +15,7 @@ import numpy as np
 from solvent.choose.mix.ladder import Ladders, Pieces
 from solvent.choose.mix.program import SHORT
 from solvent.choose.mix.rounded import Rounded
+from solvent.choose.mix.spare import needed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,14 +55,15 @@ class _Hour:
 def mended(rounded: Rounded, by_day: Ints, h: int, more_units: tuple[int, ...]) -> Ints | None:
     """(J,) machine-hours of hour h beside these machine-days, within all limits; None where none was found."""
     hour = _hour(rounded, by_day, h)
-    pieces = rounded.hours.pieces
+    pieces = rounded.hourly
     n_max = np.minimum(pieces.n_max, np.where(hour.pool >= 0, hour.pool_max[hour.pool], pieces.n_max))
     asked = np.minimum(rounded.asked(by_day)[h] + np.array([more_units]), rounded.n_units)
     best: tuple[float, Ints | None] = (np.inf, None)
     price, too_low, enough = 0.0, 0.0, np.inf
     for _ in range(TRIES):
         usd = pieces.usd[:, [h]] + price * hour.watts[:, None]
-        ladders = Ladders(Pieces(usd, pieces.units[:, [h]], n_max), [rounded.hours.starts[h]], rounded.day.ends_s)
+        some = needed(Pieces(usd, pieces.units[:, [h]], n_max), asked[:, -1], rounded.units.unit_usd[[h]], np.inf)
+        ladders = Ladders(some, [rounded.hours.starts[h]], rounded.day.ends_s)
         answers = ladders.picked(asked)[:, 0, :]
         costs, keeps_pools, keeps_cap = hour.cost(answers)
         if not np.isfinite(costs).any():

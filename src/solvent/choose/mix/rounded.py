@@ -87,8 +87,8 @@ class Rounded:
         pieces = Pieces(day_usd[self.base_rows, None], units[:, None], machines.n_max[self.base_rows])
         self.base = Ladders(pieces, nothing, day.ends_s)
         self.every_hour = day.hourly[:, None] & (self.units.units > 0)
-        hourly = self.pieces(day.hourly, machines.usd[:, None] + solved.charged_usd, machines.n_max)
-        hourly = needed(hourly, asked, self.units.unit_usd, limit_usd)
+        self.hourly = self.pieces(day.hourly, machines.usd[:, None] + solved.charged_usd, machines.n_max)
+        hourly = needed(self.hourly, asked, self.units.unit_usd, limit_usd)
         self.hours = Ladders(hourly, without_pieces(self.units.unit_usd, n_units), day.ends_s)
         self.base_costs = self.base.costs()[0]
         self.hour_costs = self.hours.costs()
