@@ -348,3 +348,19 @@ def test_an_hour_that_asks_a_pool_for_too_much_is_mended() -> None:
     assert found is not None and found[by_name].tolist() == [1, 0, 2]
     cold = replace(rounded.day, columns=replace(columns, cap_w=350.0))
     assert mended(Rounded(cold, 100, np.inf, up=False), none, 0, (0, 1, 2)) is None
+
+
+def test_an_hour_without_pools_is_mended_by_charging_watts() -> None:
+    # One cheap machine of 300 W or two of 100 W; 250 W are left.
+    offers = [machine("hot", 1.0, 1.0, 1e9, billed="hour"), machine("cool", 0.9, 0.5, 1e9, billed="hour")]
+    columns = columns_of(offers, day([Hour(1, 3600.0, 0, 0)]), 0.0, 250.0)
+    hot = int(np.argmax(columns.machines.cover[:, 0]))
+    watts = np.where(np.arange(2) == hot, 300.0, 100.0)
+    columns = replace(columns, machines=replace(columns.machines, watts=watts))
+    every = candidates(columns)
+    priced = priced_out(columns, every)
+    assert priced is not None
+    solved = replace(priced[1], charged_usd=np.zeros((2, 24)), limits_usd=0.0)
+    rounded = Rounded(parted(columns, every, solved, np.inf, np.inf), 100, np.inf, up=False)
+    found = mended(rounded, np.zeros(2, np.int64), 0, (0,))
+    assert found is not None and found[hot] == 0 and found.sum() == 2

@@ -92,7 +92,7 @@ def mended(rounded: Rounded, by_day: Ints, h: int, more_units: tuple[int, ...]) 
 def _hour(rounded: Rounded, by_day: Ints, h: int) -> _Hour:
     columns, machines, hourly = rounded.day.columns, rounded.day.columns.machines, rounded.day.hourly
     pooled = machines.pool >= 0
-    pool_max = np.zeros(int(machines.pool.max(initial=-1)) + 1, np.int64)
+    pool_max = np.zeros(int(machines.pool.max(initial=0)) + 1, np.int64)
     pool_max[machines.pool[pooled]] = machines.pool_max[pooled]
     np.subtract.at(pool_max, machines.pool[pooled], by_day[pooled])
     running = by_day * (machines.cover[:, h] > 0)
