@@ -17,7 +17,7 @@ inline void pause() {
 }
 
 constexpr int kSpins = 20'000;       // about 0.2 ms: longer than any phase of a token
-constexpr int kIdleSpins = 4'000;    // between tokens a thread soon goes to sleep
+constexpr int kIdleSpins = 100'000;  // about 1 ms, for what a caller does between two tokens; then it goes to sleep
 
 }  // namespace
 

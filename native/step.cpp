@@ -293,7 +293,10 @@ bool Decoder::better_alone(int n_tokens) {
 
 void Decoder::took(int n_tokens, bool alone, double seconds) {
     double& known = timed_[n_tokens > 1].seconds[alone];
-    known = known > 0.0 ? 0.5 * (known + seconds / n_tokens) : seconds / n_tokens;
+    const double found = seconds / n_tokens;
+    // One step that something held up says little: it may raise what is known by an eighth.
+    if (known > 0.0) known += found < known ? 0.5 * (found - known) : 0.125 * (std::min(found, 2.0 * known) - known);
+    else known = found;
 }
 
 // Runs the layers, after which last_read is read, and the last norm, whose results are the activations that `finish` starts from.
