@@ -41,7 +41,7 @@ def filled(name: str, options: argparse.Namespace, vectors: tuple[NDArray[np.flo
     chunks = [sample.chunk(i) for i in range(SAMPLE_TOK // CHUNK)]
     whole = extension.Sequence(*shape, kept)
     later = [chunks[1 + i % (len(chunks) - 1)] for i in range(options.tokens // CHUNK - 1)]
-    whole.restore(options.tokens, [chunks[0], *later])
+    whole.restore(options.tokens, [chunks[0], *later], options.tokens)
     return whole, encode_s
 
 
