@@ -115,7 +115,7 @@ def own_sequences(model: Any, cache: str, tokens: list[int], n: int) -> list[Any
     chunks = [first.native.chunk(i) for i in range(first.native.n_chunks)]
     others = [model.new_sequence(len(tokens) + 1, cache) for _ in range(n - 1)]
     for other in others:
-        other.native.restore(len(tokens), chunks)
+        other.native.restore(len(tokens), chunks, first.native.coded_tok)
     return [first, *others]
 
 
