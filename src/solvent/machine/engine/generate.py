@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
 from solvent.errors import EngineError
 from solvent.machine.engine.prefix import Prefixes, end_of_step
-from solvent.machine.engine.sample import Draws, Sampling, fresh_seed, log_probabilities, sample
+from solvent.machine.engine.sample import Draws, Sampling, fresh_seed, is_whole, log_probabilities, sample
 from solvent.machine.engine.tokeniser import Tokeniser
 
 if TYPE_CHECKING:
@@ -61,14 +62,13 @@ class Settings:
     context: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise EngineError("max_tokens", str(self.max_tokens), "1 or more")
-        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+        for name, low, high in (("max_tokens", 1, inf), ("logprobs", 0, MAX_TOP), ("context", 1, inf)):
+            value = getattr(self, name)
+            if value is not None and not is_whole(value, low, high):
+                bounds = f"{low} or more" if high == inf else f"{low} to {high}"
+                raise EngineError(name, str(value), f"{bounds}, a whole number")
+        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
             raise EngineError("stop", repr(self.stop), "texts that aren't empty, in a tuple")
-        if self.logprobs is not None and not 0 <= self.logprobs <= MAX_TOP:
-            raise EngineError("logprobs", str(self.logprobs), f"0 to {MAX_TOP}")
-        if self.context is not None and self.context < 1:
-            raise EngineError("context", str(self.context), "1 or more")
 
     def document(self) -> dict[str, Any]:
         """The settings as flat JSON-ready fields; the seed only where something is drawn."""
@@ -91,8 +91,8 @@ class Settings:
             raise EngineError("options", ", ".join(sorted(unknown)), "some of " + ", ".join(Options.__annotations__))
         if sampling.get("seed") is None:
             sampling["seed"] = fresh_seed()
-        if "stop" in given:
-            given["stop"] = (given["stop"],) if isinstance(given["stop"], str) else tuple(given["stop"])
+        stop = given.get("stop", ())
+        given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Sequence) else stop
         return cls(sampling=Sampling(**sampling), **given)
 
 

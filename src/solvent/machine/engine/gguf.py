@@ -74,7 +74,7 @@ def read_gguf(path: Path, data: Bytes, i2_s_order: I2SOrder = "x86") -> ModelFil
     tensors = _tensors(cursor, infos, _Layout(base, alignment), i2_s_order)
     pairs = metadata.get("solvent.rope_pairs", ROPE_PAIRS.get(str(metadata.get("general.architecture"))))
     if pairs is not None:
-        if pairs not in ("adjacent", "halves"):
+        if not isinstance(pairs, str) or pairs not in ("adjacent", "halves"):
             raise cursor.fault("metadata solvent.rope_pairs", repr(pairs)[:40], '"adjacent" or "halves"')
         metadata["solvent.rope_pairs"] = pairs
     return ModelFile(path, metadata, tensors)
@@ -96,9 +96,10 @@ def _alignment(cursor: Cursor, metadata: dict[str, Any]) -> int:
             "metadata general.alignment", repr(alignment)[:40], f"a power of two up to {MAX_ALIGNMENT}"
         )  # fmt: skip
     n_files = metadata.get("split.count", 0)
-    if n_files not in (0, 1):
+    if not isinstance(n_files, int) or n_files not in (0, 1):
         raise cursor.fault(
-            "metadata split.count", f"one of {n_files} files", "a model in one file", "merge it with llama-gguf-split"
+            "metadata split.count", f"one of {n_files} files"[:60], "a model in one file",
+            "merge it with llama-gguf-split",
         )  # fmt: skip
     return alignment
 

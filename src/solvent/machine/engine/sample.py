@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from math import isfinite
+from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -46,23 +46,31 @@ class Sampling:
 
     def __post_init__(self) -> None:
         ranges = {
-            "temperature": (self.temperature >= 0, "0 (greedy) or more"),
-            "top_k": (self.top_k >= 0 and self.top_k == int(self.top_k), "a whole number, 0 (off) or more"),
-            "top_p": (0 < self.top_p <= 1, "more than 0, at most 1 (off)"),
-            "min_p": (0 <= self.min_p <= 1, "0 (off) to 1"),
-            "repeat_penalty": (1e-3 <= self.repeat_penalty <= 1e3, "0.001 to 1000; 1 is off"),
-            "seed": (self.seed is None or self.seed >= 0, "0 or more"),
+            "temperature": (within(self.temperature, 0, inf), "0 (greedy) or more"),
+            "top_k": (is_whole(self.top_k, 0), "a whole number, 0 (off) or more"),
+            "top_p": (self.top_p != 0 and within(self.top_p, 0, 1), "more than 0, at most 1 (off)"),
+            "min_p": (within(self.min_p, 0, 1), "0 (off) to 1"),
+            "repeat_penalty": (within(self.repeat_penalty, 1e-3, 1e3), "0.001 to 1000; 1 is off"),
+            "seed": (self.seed is None or is_whole(self.seed, 0), "a whole number, 0 or more"),
         }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            fits, expected = ranges[field.name]
-            if value is not None and not (fits and isfinite(value)):
-                raise EngineError(field.name, str(value), expected)
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise EngineError(name, str(getattr(self, name)), expected)
 
     @property
     def greedy(self) -> bool:
         """Whether the choice is the largest of the model's own logits."""
         return self.temperature == 0 and self.repeat_penalty == 1
+
+
+def within(value: object, low: float, high: float) -> bool:
+    """Whether it is a finite number from low to high."""
+    return isinstance(value, int | float | np.number) and bool(low <= value <= high and abs(value) != inf)
+
+
+def is_whole(value: object, low: int, high: float = inf) -> bool:
+    """Whether it is a whole number from low to high; a truth value isn't."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(low <= value <= high)
 
 
 class Draws:

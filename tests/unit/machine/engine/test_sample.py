@@ -170,11 +170,22 @@ def test_log_probabilities_are_those_of_the_model(logits: np.ndarray, n_top: int
         ("repeat_penalty", 0.0),
         ("repeat_penalty", float("nan")),
         ("seed", -1),
+        ("seed", 1.5),
+        ("temperature", "hot"),
+        ("temperature", None),
+        ("top_k", float("inf")),
+        ("top_k", True),
     ],
 )
 def test_a_setting_outside_its_range_is_named(name: str, value: Any) -> None:
     with pytest.raises(EngineError, match=f"{name}: {value}; expected"):
         Sampling(**{name: value})
+
+
+def test_a_whole_number_may_be_larger_than_a_float() -> None:
+    """Python's whole numbers have no end: neither a bug nor a limit."""
+    sampling = Sampling(1.0, top_k=10**400, seed=10**400)
+    assert sample(np.array([0, 30], np.float32), sampling, [], Draws(10**400)) == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
