@@ -67,9 +67,13 @@ class ChatTemplate:
 
         if not messages:
             raise EngineError("messages", "none", "at least one")
+        if not isinstance(messages, Sequence):
+            raise EngineError("messages", f"a {type(messages).__name__}", "a list of them")
         for i, message in enumerate(messages):
+            if not isinstance(message, Mapping):
+                raise EngineError(f"messages[{i}]", f"a {type(message).__name__}", "a mapping with role and content")
             if not isinstance(message.get("role"), str) or "content" not in message:
-                raise EngineError(f"messages[{i}]", f"{sorted(message)}", "role and content")
+                raise EngineError(f"messages[{i}]", f"{sorted(map(str, message))}", "role, a text, and content")
         names = {"tools": None, **self._names, **names, "messages": [dict(m) for m in messages]}
         try:
             with Budget():

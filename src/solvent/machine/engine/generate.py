@@ -146,9 +146,9 @@ def _check_prompt(where: str, prompt: Sequence[int], n_vocab: int, context: int)
         raise EngineError(where, "no token", "at least one", "write something, or begin with the opening token (bos)")
     if len(prompt) >= context:
         raise EngineError(where, f"{len(prompt)} tokens", f"fewer than {context}, the context", "shorten it")
-    wrong = next((token for token in prompt if not 0 <= token < n_vocab), None)
-    if wrong is not None:
-        raise EngineError(where, f"token {wrong}", f"0 to {n_vocab - 1}, the vocabulary")
+    wrong = [token for token in prompt if not is_whole(token, 0, n_vocab - 1)]
+    if wrong:
+        raise EngineError(where, f"token {wrong[0]!r}"[:60], f"0 to {n_vocab - 1}, the vocabulary")
 
 
 def _run(model: Model, replies: list[_Growing], prefixes: Prefixes) -> Iterator[Step]:

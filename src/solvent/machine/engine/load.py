@@ -118,6 +118,8 @@ class LanguageModel:
         read once.
 
         Raises: EngineError (as generate, naming the prompt; no prompt)."""
+        if isinstance(prompts, str):
+            raise EngineError("prompts", "one text", "several in a list", "[text], or generate")
         settings = self.settings(**options)
         tokens = [self.tokens(prompt) for prompt in prompts]
         replies = [Reply(len(one), settings.sampling.seed) for one in tokens]

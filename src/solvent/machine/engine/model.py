@@ -24,6 +24,7 @@ from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
 from solvent.machine.engine.memory import check_room
 from solvent.machine.engine.model_file import ModelFile, Tensor, give_back, place
 from solvent.machine.engine.quants import dequantise
+from solvent.machine.engine.sample import is_whole
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
 from solvent.machine.turboquant.native_cache import check_format, native_format
 
@@ -181,12 +182,17 @@ class Model:
         return found
 
     def _checked(self, tokens: Iterable[int]) -> NDArray[np.int32]:
-        ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens), dtype=np.int64)
+        try:
+            ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
+        except ValueError:  # lists of different lengths
+            raise EngineError("tokens", "lists in a list", "at least one token in a row") from None
         if ids.ndim != 1 or not len(ids):
             raise EngineError("tokens", f"an array of shape {ids.shape}", "at least one token in a row")
-        outside = ids[(ids < 0) | (ids >= self.config.n_vocab)]
-        if len(outside):
-            raise EngineError("tokens", str(outside[0]), f"0 to {self.config.n_vocab - 1}, the vocabulary")
+        most = self.config.n_vocab - 1
+        suspects = ids[(ids < 0) | (ids > most)] if ids.dtype.kind in "iu" else ids
+        wrong = [token for token in suspects.tolist() if not is_whole(token, 0, most)]
+        if wrong:
+            raise EngineError("tokens", repr(wrong[0])[:40], f"0 to {most}, the vocabulary")
         return ids.astype(np.int32)
 
     def _check_room(self, sequence: Sequence, n_tokens: int) -> None:

@@ -222,7 +222,9 @@ def test_the_debugger_keeps_its_trace() -> None:
     [
         ([], "messages: none"),
         ([{"role": "user"}], r"messages\[0\]: \['role'\]"),
-        ([{"content": "x"}], "role and content"),
+        ([{"content": "x"}], "expected role, a text, and content"),
+        (["x"], r"messages\[0\]: a str; expected a mapping with role and content"),
+        ({"role": "user", "content": "x"}, "messages: a dict; expected a list"),
     ],
 )
 def test_a_conversation_that_is_none(messages: Any, said: str) -> None:

@@ -97,6 +97,9 @@ def test_no_prompt_and_a_token_outside_are_refused() -> None:
         generate(speaking("ab"), TOKENISER, [])  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="prompt 1: token 259; expected 0 to 258"):
         generate(speaking("ab"), TOKENISER, [[1], [259]])  # type: ignore[arg-type]
+    for wrong in (1.5, None, "a"):
+        with pytest.raises(EngineError, match=r"prompt: token .*; expected 0 to 258"):
+            generate(speaking("ab"), TOKENISER, [[1, wrong]])  # type: ignore[arg-type, list-item]
 
 
 def test_a_prompt_is_read_at_once_and_makes_logits_only_where_they_are_asked_for() -> None:

@@ -160,6 +160,12 @@ def test_a_batch_says_what_each_would_say(stories: LanguageModel) -> None:
     assert [reply.tokens for reply in stories.generate_batch(prompts, max_tokens=20)] == alone
 
 
+def test_one_text_is_no_batch(stories: LanguageModel) -> None:
+    """Its characters would be prompts."""
+    with pytest.raises(EngineError, match="prompts: one text; expected several in a list"):
+        stories.generate_batch(START, max_tokens=1)
+
+
 def test_sampling_repeats_with_its_seed(stories: LanguageModel) -> None:
     one = stories.generate("Once", temperature=1.0, top_p=0.9, max_tokens=30)
     assert one.seed is not None

@@ -385,6 +385,11 @@ def test_tokens_that_are_none_or_outside_the_vocabulary_are_refused() -> None:
     for tokens in ([], np.zeros((1, 2), np.int64)):
         with pytest.raises(EngineError, match="at least one token"):
             model.extend(sequence, tokens)
+    with pytest.raises(EngineError, match="at least one token in a row"):
+        model.extend(sequence, [[1], [1, 2]])  # type: ignore[list-item]
+    for wrong in (1.5, "a", None, True, 2**70):
+        with pytest.raises(EngineError, match=r"tokens: .*; expected 0 to 271, the vocabulary"):
+            model.extend(sequence, [wrong])  # type: ignore[list-item]
     for token in (-1, 272, 2**31, 2**40, -(2**40)):
         for refused in (
             lambda token=token: model.extend(sequence, [1, token]),
