@@ -83,14 +83,17 @@ def convert_file(source: Path, out: Path, request: Request, tell: Tell | None = 
 
     tell: called with what is being done and the share that is done.
     Raises: ModelFileError (a source that can't be read or run, rows that the type can't hold, a disk that refuses);
-    EngineError (out is there or is the source; the result is no longer the model and wasn't forced). Then nothing
-    new stands at out.
+    EngineError (out is there, is no file or is the source; the result is no longer the model and wasn't forced). Then
+    nothing new stands at out.
     Source: docs/how-to/convert-a-model.md"""
     tell = tell or (lambda what, share: None)
     file = open_model(source)
     if out.exists():
         if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
             raise EngineError(str(out), "the model itself", "another file", "name another place for the result")
+        if not out.is_file():
+            found = "a folder" if out.is_dir() else "no regular file"
+            raise EngineError(str(out), found, "a file to write", "name another place for the result")
         if not request.overwrite:
             raise EngineError(str(out), "a file that is there", "a new one", "name another, or --overwrite it")
     try:
@@ -98,14 +101,20 @@ def convert_file(source: Path, out: Path, request: Request, tell: Tell | None = 
     except OSError as error:
         raise ModelFileError(str(out), f"can't be written: {error.strerror}", fix="name another place") from None
     with folder as name:
-        written = Path(name) / "converted.gguf"
-        conversion = convert(file, written, request, tell)
-        if request.text:
-            tell("measuring", None)
-            conversion.damage = measure_damage(file, open_model(written), request.text)
-        if not request.force:
-            _refuse_ruin(out, conversion)
-        written.replace(out)
+        written = Path(name) / out.name
+        try:
+            conversion = convert(file, written, request, tell)
+            if request.text:
+                tell("measuring", None)
+                conversion.damage = measure_damage(file, open_model(written), request.text)
+            if not request.force:
+                _refuse_ruin(out, conversion)
+            written.replace(out)
+        except ModelFileError as error:
+            where = error.where.replace(str(written), str(out))
+            raise ModelFileError(where, error.found, error.expected, error.fix) from error
+        except OSError as error:
+            raise ModelFileError(str(out), f"can't be written: {error.strerror}", fix="name another place") from error
     return conversion
 
 

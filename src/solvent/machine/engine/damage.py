@@ -77,14 +77,17 @@ def usual_text() -> str:
 def text_of(path: Path) -> str:
     """The text of a file, up to what is read of it.
 
-    Raises: EngineError (it can't be read, or isn't UTF-8)."""
+    Raises: EngineError (it can't be read, is empty, or isn't UTF-8)."""
     try:
         with path.open(encoding="utf-8") as file:
-            return file.read(MOST_CHARACTERS)
+            text = file.read(MOST_CHARACTERS)
     except OSError as error:
         raise EngineError(str(path), error.strerror or str(error), "a text to measure the damage on") from None
     except UnicodeDecodeError as error:
         raise EngineError(str(path), f"no UTF-8 at byte {error.start}", "a text in UTF-8") from None
+    if not text:
+        raise EngineError(str(path), "an empty file", "a text to measure the damage on", "or --no-measure")
+    return text
 
 
 def measure_damage(before: ModelFile, after: ModelFile, text: str) -> Damage:

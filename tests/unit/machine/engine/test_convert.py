@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from solvent.cli.convert import HeadKind, Kind
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine import convert as module
+from solvent.machine.engine import gguf_write
 from solvent.machine.engine.convert import HEADS, TARGETS, Request, convert, convert_file
-from solvent.machine.engine.damage import usual_text
+from solvent.machine.engine.damage import text_of, usual_text
 from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import ModelFile, Tensor, open_model
 from solvent.machine.engine.models import config as config_of
@@ -227,6 +230,35 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "out.gguf").read_text() == "precious"
     convert_file(source, tmp_path / "out.gguf", Request("q8_0", overwrite=True))
     assert open_model(tmp_path / "out.gguf").tensors["blk.0.attn_q.weight"].type == "q8_0"
+
+
+@pytest.mark.parametrize(("name", "found"), [("folder", "a folder"), ("pipe", "no regular file")])
+def test_what_is_no_file_is_never_replaced(name: str, found: str, tmp_path: Path) -> None:
+    """A pipe, or a device: the rename at the end would take its place."""
+    source = on_disk(tiny("llama", "f16"), tmp_path / "in.gguf")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EngineError, match=f"{name}: {found}; expected a file to write"):
+        convert_file(source, tmp_path / name, Request("q8_0", overwrite=True))
+    assert left_in(tmp_path) == ["folder", "in.gguf", "pipe"] and not (tmp_path / name).is_file()
+
+
+def test_a_full_disk_is_said_of_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    source = on_disk(tiny("llama", "f16"), tmp_path / "in.gguf")
+    monkeypatch.setattr(gguf_write, "_write", full)
+    with pytest.raises(ModelFileError) as caught:
+        convert_file(source, tmp_path / "out.gguf", Request("q8_0"))
+    assert caught.value.where == str(tmp_path / "out.gguf") and "No space left" in caught.value.found
+    assert left_in(tmp_path) == ["in.gguf"]
+
+
+def test_an_empty_text_measures_nothing_and_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("")
+    with pytest.raises(EngineError, match="text: an empty file; expected a text"):
+        text_of(tmp_path / "text")
 
 
 def test_a_fault_half_way_leaves_nothing(tmp_path: Path) -> None:
