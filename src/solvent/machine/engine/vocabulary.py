@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal
 
@@ -198,7 +198,7 @@ def byte_letters() -> tuple[str, dict[str, int]]:
 @cache
 def pretokenisers() -> dict[str, dict[str, Any]]:
     """The rules for each `tokenizer.ggml.pre` that is known, from pretokenisers.toml."""
-    table = tomllib.loads(resources.files(__package__).joinpath("pretokenisers.toml").read_text("utf-8"))
+    table = tomllib.loads(Path(__file__).with_name("pretokenisers.toml").read_text("utf-8"))
     return {name: table[rules["same_as"]] if "same_as" in rules else rules for name, rules in table.items()}
 
 
