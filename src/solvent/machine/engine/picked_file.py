@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,4 +73,8 @@ def remember(path: Path, picked: Picked) -> bool:
         partial.replace(path)
     except OSError:
         return False
+    finally:
+        # Gone where it became the file; there where the disk was full, or Ctrl-C came between.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return True

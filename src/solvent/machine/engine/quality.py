@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, sqrt
+from math import exp, inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvent.errors import EngineError
-from solvent.machine.engine.sample import log_sum_exp
+from solvent.machine.engine.sample import is_whole, log_sum_exp
 
 if TYPE_CHECKING:
     from solvent.machine.engine.model import Model
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 DEFAULT_WINDOW = 1024
 # Logits are read for so many tokens at a time: 128 · 49,152 · (4 + 8 + 8) bytes are 126 MB.
 PIECE_TOKENS = 128
+LARGEST_EXPONENT = 709.0  # e^709.8 is the largest float64
 
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """exp(mean_nll).   mean_nll: nats per predicted token.   standard_error: of mean_nll, over predicted tokens taken
-    as independent, which flatters it.   n_predicted: tokens that count.   window: tokens."""
+    """exp(mean_nll), infinite from 710 nats on.   mean_nll: nats per predicted token.   standard_error: of mean_nll,
+    over predicted tokens taken as independent, which flatters it; None of a single one.   n_predicted: tokens that
+    count.   window: tokens."""
 
     perplexity: float
     mean_nll: float
-    standard_error: float
+    standard_error: float | None
     n_predicted: int
     n_windows: int
     window: int
@@ -70,8 +72,8 @@ def perplexity(
     window: tokens; None takes 1,024 or the model's context, whichever is less.   n_windows: only so many, from the
     start; None takes all.
     Exactness: float64 from the logits on.
-    Raises: EngineError (fewer than two tokens, a window outside 2 … context)."""
-    pieces = list(_windows(model, tokens, window, n_windows))
+    Raises: EngineError (fewer than two tokens, a window outside 2 … context; logits that are no finite numbers)."""
+    pieces = list(_windows(model.config.context, tokens, window, n_windows))
     losses = []
     for piece in pieces:
         for targets, logits in _predictions(model, piece):
@@ -79,8 +81,8 @@ def perplexity(
             losses.append(log_sum_exp(values)[:, 0] - values[np.arange(len(targets)), targets])
     nll = np.concatenate(losses)
     mean = float(nll.mean())
-    error = float(nll.std(ddof=1)) / sqrt(len(nll)) if len(nll) > 1 else float("nan")
-    return Perplexity(exp(mean), mean, error, len(nll), len(pieces), len(pieces[0]))
+    error = float(nll.std(ddof=1)) / sqrt(len(nll)) if len(nll) > 1 else None
+    return Perplexity(exp(mean) if mean < LARGEST_EXPONENT else inf, mean, error, len(nll), len(pieces), len(pieces[0]))
 
 
 def divergence(
@@ -88,12 +90,13 @@ def divergence(
 ) -> Divergence:
     """KL(P ‖ Q) = Σ p · (ln p − ln q) at each prediction, P what `against` says, Q what `model` says.
 
-    window, n_windows: as for `perplexity`.
+    window, n_windows: as for `perplexity`, in the smaller of the two contexts.
     Exactness: float64 from the logits on.
     Raises: EngineError (vocabularies of different size; as perplexity)."""
     if model.config.n_vocab != against.config.n_vocab:
         raise EngineError("against", f"a vocabulary of {against.config.n_vocab}", f"the model's {model.config.n_vocab}")
-    pieces = list(_windows(model, tokens, window, n_windows))
+    context = min(model.config.context, against.config.context)
+    pieces = list(_windows(context, tokens, window, n_windows))
     kls, same = [], []
     for piece in pieces:
         both = zip(_predictions(model, piece), _predictions(against, piece), strict=True)
@@ -115,13 +118,13 @@ def divergence(
     )
 
 
-def _windows(model: Model, tokens: Sequence[int], window: int | None, n_windows: int | None) -> Iterator[Sequence[int]]:
+def _windows(context: int, tokens: Sequence[int], window: int | None, n_windows: int | None) -> Iterator[Sequence[int]]:
     """The windows of at least two tokens."""
-    size = min(DEFAULT_WINDOW, model.config.context) if window is None else window
-    if not 2 <= size <= model.config.context:
-        raise EngineError("window", str(size), f"2 to {model.config.context}, the context")
-    if n_windows is not None and n_windows < 1:
-        raise EngineError("n_windows", str(n_windows), "1 or more")
+    size = min(DEFAULT_WINDOW, context) if window is None else window
+    if not is_whole(size, 2, context):
+        raise EngineError("window", str(size), f"2 to {context}, the context")
+    if n_windows is not None and not is_whole(n_windows, 1):
+        raise EngineError("n_windows", str(n_windows), "1 or more, a whole number")
     if len(tokens) < 2:
         raise EngineError("text", f"{len(tokens)} tokens", "at least two: the first is not predicted")
     starts = range(0, len(tokens) - 1, size)
@@ -135,4 +138,6 @@ def _predictions(model: Model, window: Sequence[int]) -> Iterator[tuple[NDArray[
     for start in range(0, len(window) - 1, PIECE_TOKENS):
         piece = window[start : min(start + PIECE_TOKENS, len(window) - 1)]
         logits = model.extend(sequence, piece, "all")
+        if not np.isfinite(logits).all():
+            raise EngineError("logits", "not finite", "numbers", "the model's weights are damaged or overflow")
         yield np.asarray(window[start + 1 : start + 1 + len(piece)], np.int64), logits

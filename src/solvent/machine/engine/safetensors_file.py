@@ -53,6 +53,9 @@ def open_safetensors(directory: Path) -> ModelFile:
 
     Exactness: no weight is copied or changed; rope_freqs.weight is computed where Llama 3's configuration asks.
     Raises: ModelFileError, naming file, key or tensor.   Source: docs/reference/ternary-format.md"""
+    if not (directory / "config.json").exists():
+        expected = "config.json and safetensors in it, or the path of a .gguf or .bin"
+        raise ModelFileError(str(directory), "a folder without config.json", expected)
     config = read_json(directory / "config.json")
     metadata = metadata_of(config)
     entries: dict[str, _Entry] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
+import math
 import os
 import tracemalloc
 from pathlib import Path
@@ -19,7 +21,7 @@ from solvent.machine import native
 from solvent.machine.engine import convert as module
 from solvent.machine.engine import gguf_write
 from solvent.machine.engine.convert import HEADS, TARGETS, Request, convert, convert_file
-from solvent.machine.engine.damage import text_of, usual_text
+from solvent.machine.engine.damage import Damage, text_of, usual_text
 from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import ModelFile, Tensor, open_model
 from solvent.machine.engine.models import config as config_of
@@ -253,6 +255,12 @@ def test_a_full_disk_is_said_of_the_file_that_was_asked_for(tmp_path: Path, monk
         convert_file(source, tmp_path / "out.gguf", Request("q8_0"))
     assert caught.value.where == str(tmp_path / "out.gguf") and "No space left" in caught.value.found
     assert left_in(tmp_path) == ["in.gguf"]
+
+
+def test_a_perplexity_larger_than_any_float_is_null_in_json() -> None:
+    document = Damage(2.5, math.inf, 800.0, 0.0, 10).document()
+    assert document["perplexity_before"] == 2.5 and document["perplexity_after"] is None and document["is_ruin"]
+    json.dumps(document, allow_nan=False)
 
 
 def test_an_empty_text_measures_nothing_and_is_refused(tmp_path: Path) -> None:

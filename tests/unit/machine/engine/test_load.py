@@ -77,6 +77,19 @@ def test_no_such_model() -> None:
         find("models/x.gguf")
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("~no-such-user/x.gguf", "~no-such-user/x.gguf: Could not determine home"),
+        ("a" * 5000, "aaa: File name too long"),
+    ],
+)
+def test_a_path_that_cannot_be_looked_up(path: str, said: str) -> None:
+    with pytest.raises(ModelFileError, match=said) as caught:
+        find(path)
+    assert len(str(caught.value)) < 400
+
+
 CONFIG = dataclasses.replace(engine_models.LLAMA, n_layers=10, n_kv_heads=8, head_size=128, context=4096)
 NEEDED = memory.Held(512 << 20, 0, 0, 160 << 20, 4096)
 

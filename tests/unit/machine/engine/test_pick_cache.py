@@ -124,6 +124,20 @@ def test_where_nothing_can_be_written_nothing_is_remembered(folder: Path, path: 
     assert one.picked is not None and one.picked_now and one.picked_file is None
 
 
+def test_a_full_disk_leaves_no_part_of_a_note(folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = load(path, cache=CacheBudget(0.05, TEXT, 128), threads=1)
+    assert one.picked is not None and one.picked_file is not None
+    one.picked_file.unlink()
+
+    def full(self: Path, text: str, encoding: str) -> None:
+        self.write_bytes(text[:10].encode())
+        raise OSError("no space")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert not picked_file.remember(one.picked_file, one.picked)
+    assert list(one.picked_file.parent.iterdir()) == []
+
+
 def test_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SOLVENT_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

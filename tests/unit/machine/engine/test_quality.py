@@ -96,6 +96,7 @@ def test_a_model_does_not_stray_from_itself() -> None:
         ([1, 2], 1, None, "window: 1; expected 2 to 128"),
         ([1, 2], 129, None, "window: 129"),
         ([1, 2], None, 0, "n_windows: 0"),
+        ([1, 2], 2.5, None, "window: 2.5; expected 2 to 128"),
     ],
 )
 def test_what_cannot_be_measured_is_said(
@@ -107,6 +108,29 @@ def test_what_cannot_be_measured_is_said(
     ):
         with pytest.raises(EngineError, match=said):
             measure(FakeModel(TABLE))
+
+
+def test_a_model_that_is_almost_always_wrong_has_a_perplexity_that_no_float_holds() -> None:
+    found = perplexity(FakeModel(1000 * np.eye(40)), [1, 2, 3])  # type: ignore[arg-type]
+    assert found.perplexity == np.inf and found.mean_nll == 1000 and found.standard_error == 0
+    assert perplexity(FakeModel(TABLE), [1, 2]).standard_error is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_have_no_perplexity(bad: float) -> None:
+    broken = TABLE.copy()
+    broken[1, 5] = bad
+    for measure in (lambda m: perplexity(m, [1, 2]), lambda m: divergence(FakeModel(TABLE), m, [1, 2])):
+        with pytest.raises(EngineError, match="logits: not finite"):
+            measure(FakeModel(broken))
+
+
+def test_windows_of_a_comparison_fit_both_contexts() -> None:
+    short, long = FakeModel(TABLE, context=8), FakeModel(TABLE, context=128)
+    for model, against in ((short, long), (long, short)):
+        assert divergence(model, against, TOKENS).window == 8  # type: ignore[arg-type]
+        with pytest.raises(EngineError, match="window: 9; expected 2 to 8, the context"):
+            divergence(model, against, TOKENS, 9)  # type: ignore[arg-type]
 
 
 def test_vocabularies_of_different_size_are_refused() -> None:
