@@ -87,8 +87,10 @@ def metadata_of(config: Fields) -> dict[str, Any]:
         "solvent.rope_pairs": "halves",
     }
     head_size = config.integer("head_dim", config.integer("hidden_size") // n_heads)
-    for key in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
+    for key in ("attention.key_length", "attention.value_length"):
         metadata[f"{arch}.{key}"] = head_size
+    turning = _rope(config).real("partial_rotary_factor", config.real("partial_rotary_factor", 1.0))
+    metadata[f"{arch}.rope.dimension_count"] = int(turning * head_size)
     if config.flag("use_sliding_window"):
         metadata[f"{arch}.attention.sliding_window"] = config.integer("sliding_window")
     kind = _rope_kind(config)
@@ -139,7 +141,9 @@ def rope_factors(config: Fields) -> NDArray[np.float32] | None:
     n_heads = config.integer("num_attention_heads")
     head_size = config.integer("head_dim", config.integer("hidden_size") // max(n_heads, 1))
     if not (factor > 0 and 0 < low < high and old > 0 and base > 1 and 2 <= head_size <= 1 << 16):
-        raise config.fault("rope_parameters", "0 < low_freq_factor < high_freq_factor, and the rest positive")
+        key = "rope_parameters" if config.has("rope_parameters") else "rope_scaling"
+        raise config.fault(key, "0 < low_freq_factor < high_freq_factor, and the rest positive")
     wavelengths = 2 * math.pi * base ** (np.arange(0, head_size, 2) / head_size)
-    smooth = np.clip((old / wavelengths - low) / (high - low), 0, 1)
+    with np.errstate(over="ignore"):  # low and high next to 0, and next to each other
+        smooth = np.clip((old / wavelengths - low) / (high - low), 0, 1)
     return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)

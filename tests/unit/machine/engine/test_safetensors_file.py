@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from solvent.errors import ModelFileError
-from solvent.machine.engine import hf_tokeniser, json_file, safetensors_file
+from solvent.machine.engine import hf_tokeniser, json_file, models, safetensors_file
 from solvent.machine.engine.model_file import open_model
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.tokeniser import Tokeniser
@@ -185,6 +185,8 @@ def test_a_master_copy_is_refused(tmp_path: Path) -> None:
         ({"rope_parameters": ROPE | {"factor": 0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
         ({"rope_parameters": ROPE | {"low_freq_factor": 4.0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
         ({"rope_parameters": ROPE, "head_dim": 1 << 30}, "rope_parameters: .*expected 0 < low_freq_factor"),
+        ({"rope_scaling": ROPE | {"factor": 0}}, "rope_scaling: .*expected 0 < low_freq_factor"),
+        ({"partial_rotary_factor": "x"}, "partial_rotary_factor: 'x'; expected a finite number"),
         ({"model_type": 1}, "model_type: 1; expected text"),
         ({"tie_word_embeddings": 1}, "tie_word_embeddings: 1; expected true or false"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quant_method: 'gptq'; expected \"bitnet\", or no"),
@@ -233,6 +235,19 @@ def test_long_contexts_of_llama_3_get_their_factors(tmp_path: Path) -> None:
     same = open_model(made(tmp_path, arrays(), rope_scaling=older, rope_theta=theta, head_dim=8))
     assert (dequantise(same.tensors["rope_freqs.weight"]) == factors).all()
     assert same.metadata["llama.rope.freq_base"] == 500000.0
+
+
+def test_factors_out_of_any_range_are_no_warning(tmp_path: Path) -> None:
+    """low and high below 1e-300: the division overflows, and s is 1 as for every wavelength far below them."""
+    wild = {**ROPE, "low_freq_factor": 1e-320, "high_freq_factor": 2e-320}
+    model = open_model(made(tmp_path, arrays(), rope_parameters=wild, head_dim=8))
+    assert dequantise(model.tensors["rope_freqs.weight"]).tolist() == [1, 1, 1, 1]
+
+
+def test_a_head_of_which_a_part_turns_is_refused(tmp_path: Path) -> None:
+    for where in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
+        with pytest.raises(ModelFileError, match=r"llama.rope.dimension_count: 2; expected 4 \(the whole head turns"):
+            models.config(open_model(made(tmp_path, arrays(), **where)))
 
 
 def raw_header(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
