@@ -6,6 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PATIENCE_S = 1.0
 
@@ -14,33 +19,51 @@ def _silent(text: str, share: float | None = None) -> None:
     pass
 
 
+class _Bar:
+    """What was told last, and the bar that shows it. Rich is imported once the bar is due: most waits are shorter."""
+
+    def __init__(self) -> None:
+        self._text, self._share = "", 0.0
+        self._known = False
+        self._begun_s = monotonic()
+        self._shown: tuple[Progress, TaskID] | None = None
+        self._timer = threading.Timer(PATIENCE_S, self._begin)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def tell(self, text: str, share: float | None = None) -> None:
+        self._text, self._share, self._known = text, share or 0.0, share is not None
+        if self._shown is not None:
+            bar, task = self._shown
+            bar.update(task, description=text, total=1.0 if self._known else None, completed=self._share)
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        bar = Progress(*columns, console=Console(stderr=True), transient=True, get_time=monotonic)
+        task = bar.add_task("", total=None)
+        bar.tasks[0].start_time = self._begun_s
+        self._shown = bar, task
+        self.tell(self._text, self._share if self._known else None)
+        bar.start()
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self._timer.join()  # where it has begun to show the bar, this takes the bar away again
+        if self._shown is not None:
+            self._shown[0].stop()
+
+
 @contextmanager
 def progress(*, on: bool = True) -> Iterator[Callable[[str, float | None], None]]:
     """Yields tell(text, share): what is being done, and how much of it where that is known."""
     if not on or not sys.stderr.isatty():
         yield _silent
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task("", total=None)
-
-    def tell(text: str, share: float | None = None) -> None:
-        bar.update(task, description=text, total=None if share is None else 1.0, completed=share or 0.0)
-
-    timer = threading.Timer(PATIENCE_S, bar.start)
-    timer.daemon = True
-    timer.start()
+    bar = _Bar()
     try:
-        yield tell
+        yield bar.tell
     finally:
-        timer.cancel()
-        bar.stop()
+        bar.end()
