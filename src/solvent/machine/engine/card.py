@@ -27,7 +27,6 @@ SCHEMA = "solvent.card/1"
 TOKENS = 16
 ROUNDS = 7
 _ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
-_FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,6 @@ class Config:
         """Rows of attn_k and of attn_v: what one token adds to each of the two caches of a layer."""
         return self.n_kv_heads * self.head_size
 
-    @property
-    def heads_per_kv_head(self) -> int:
-        """Query heads that read the same keys and values."""
-        return self.n_heads // self.n_kv_heads
-
 
 def block_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """The tensors that each block has: name within the block → (rows, columns), or (size,) for a vector."""

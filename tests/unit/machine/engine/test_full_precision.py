@@ -84,17 +84,6 @@ def test_tokens_alone_or_together_leave_the_same_bytes(name: str) -> None:
     assert alone.coded_tok == together.coded_tok == (512 if "tail" in name else 1024)
 
 
-@pytest.mark.parametrize("name", ["tq4+sinks256", "tq3-2+sinks256+tail256", "tqf16-4+tail256"])
-def test_kernels_and_threads_give_the_same_logits(name: str) -> None:
-    """Bit for bit, over a sink, codes and a tail."""
-    expected = model().extend(filled(name, 780), [3], "last")
-    assert np.array_equal(model(2).extend(filled(name, 780, model(2)), [3], "last"), expected)
-    for kernel in native.kernels():
-        if kernel != model().kernel:
-            other = model(1, kernel)
-            assert np.array_equal(other.extend(filled(name, 780, other), [3], "last"), expected), kernel
-
-
 def test_a_text_within_the_sinks_is_one_in_f16() -> None:
     """But for what turning and rounding to half precision change: 2⁻¹¹ of every element at most, which two layers hand
     on; codes of 8 bits, the finest, err 13 times as much (1e-4 of the energy)."""
