@@ -67,8 +67,11 @@ class Settings:
             if value is not None and not is_whole(value, low, high):
                 bounds = f"{low} or more" if high == inf else f"{low} to {high}"
                 raise EngineError(name, str(value), f"{bounds}, a whole number")
-        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
-            raise EngineError("stop", repr(self.stop), "texts that aren't empty, in a tuple")
+        if not isinstance(self.stop, tuple):
+            raise EngineError("stop", repr(self.stop), "texts in a tuple")
+        for text in self.stop:
+            if not isinstance(text, str) or not text:
+                raise EngineError("stop", repr(text), "a text that isn't empty")
 
     def document(self) -> dict[str, Any]:
         """The settings as flat JSON-ready fields; the seed only where something is drawn."""

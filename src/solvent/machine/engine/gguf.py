@@ -114,7 +114,9 @@ def _info(cursor: Cursor, number: int) -> _Info:
     shape = tuple(cursor.u64(where) for _ in range(n_dimensions))[::-1]
     # No type takes less than 1.6 bits a weight, so a true count stays below 8 a byte.
     if min(shape) == 0 or math.prod(shape) > 8 * cursor.size:
-        raise cursor.fault(where, f"shape {shape} in a file of {cursor.size} bytes", "dimensions that fit the file")
+        raise cursor.fault(
+            where, f"shape {shape} in a file of {cursor.size} bytes", "dimensions that fit the file", DAMAGED
+        )
     return _Info(name, cursor.u32(where), shape, cursor.u64(where))
 
 

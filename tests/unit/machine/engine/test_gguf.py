@@ -210,7 +210,7 @@ F32_ROW = row("w", (8, 4), 0, 0)
         ([], [row("w", (1, 1, 1, 1, 1), 0, 0)], {}, "tensor w: 5 dimensions"),
         ([], [row("w" * 65, (8,), 0, 0)], {}, "a name of 65 bytes"),
         ([], [row("w", (8, 0), 0, 0)], {}, r"tensor w: shape \(0, 8\)"),
-        ([], [row("w", (1 << 32, 1 << 32), 0, 0)], {}, "tensor w: shape .* dimensions that fit"),
+        ([], [row("w", (1 << 32, 1 << 32), 0, 0)], {}, "w: shape .* dimensions that fit the file; it is truncated"),
         ([], [row("w", (1 << 63, 2), 0, 0)], {}, "tensor w: shape"),
         ([], [row("w", (8, 5), 0, 0)], {}, r"tensor w: 160 bytes \(f32, \(5, 8\)\) at 0 of 128"),
         ([], [row("w", (8, 4), 0, 32)], {}, "tensor w: 128 bytes .* at 32 of 128"),

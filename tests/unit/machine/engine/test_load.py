@@ -151,6 +151,19 @@ def test_options_of_load(options: dict[str, Any], said: str) -> None:
         load(STORIES, **options)
 
 
+@needs_native
+def test_a_model_without_a_tokeniser_or_with_a_broken_one_is_named(tmp_path: Path) -> None:
+    tiny = engine_models.tiny("llama")
+    for changed, said in (
+        ({"tokenizer.ggml.model": None}, r"a\.gguf: no tokeniser; expected tokenizer\.json beside safetensors"),
+        ({"tokenizer.ggml.model": "bert"}, r"a\.gguf: tokenizer\.ggml\.model: 'bert'"),
+    ):
+        metadata = {key: value for key, value in {**tiny.metadata, **changed}.items() if value is not None}
+        path = engine_models.write(dataclasses.replace(tiny, metadata=metadata), tmp_path / "a.gguf")
+        with pytest.raises(ModelFileError, match=said):
+            load(path)
+
+
 def test_a_story(stories: LanguageModel) -> None:
     """The text that llama2.c's own program tells with this model, greedily."""
     reply = stories.generate("Once upon a time", max_tokens=60)
