@@ -9,7 +9,7 @@ Enter at `Model`. The step itself: native/step.cpp; the layouts: docs/reference/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,13 +147,14 @@ class Model:
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:
         """Appends tokens and gives logits: (n_vocab,) of the last, (T, n_vocab) of all, or (0, n_vocab).
 
-        Raises: EngineError (no token, a token outside the vocabulary, a full context)"""
+        Raises: EngineError (no token, a token outside the vocabulary, a full context; keys or values that are no
+        numbers and can't be codes; no memory left)"""
         ids = self._checked(tokens)
         self._check_room(sequence, len(ids))
         n_logits = {"last": 1, "all": len(ids), "none": 0}[logits]
         if n_logits:
             self._check_head()
-        found: Floats = self.native.extend(sequence.native, ids, n_logits)
+        found: Floats = _step(self.native.extend, sequence.native, ids, n_logits)
         return found[0] if logits == "last" else found
 
     def decode(self, sequences: Items[Sequence], tokens: Iterable[int]) -> Floats:
@@ -166,7 +167,7 @@ class Model:
         for sequence in sequences:
             self._check_room(sequence, 1)
         self._check_head()
-        found: Floats = self.native.decode([one.native for one in sequences], ids)
+        found: Floats = _step(self.native.decode, [one.native for one in sequences], ids)
         return found
 
     def greedy(self, sequence: Sequence, tokens: int | Iterable[int]) -> int:
@@ -176,7 +177,7 @@ class Model:
         Raises: EngineError (as extend; logits that are no numbers: the largest isn't finite, or one is NaN)"""
         ids = self._checked([tokens] if isinstance(tokens, int | np.integer) else tokens)
         self._check_room(sequence, len(ids))
-        found = int(self.native.greedy(sequence.native, ids))
+        found = int(_step(self.native.greedy, sequence.native, ids))
         if found < 0:
             raise EngineError("logits", "not finite", "numbers", "the model's weights are damaged or overflow")
         return found
@@ -232,6 +233,18 @@ class Model:
         if tensor.name.endswith("ffn_down.weight"):  # the last of a block
             give_back(self.file)
         return matrix
+
+
+def _step(call: Callable[..., Any], *given: Any) -> Any:
+    """What a native call gives.   Raises: EngineError (what only shows while it runs: no numbers, no memory)"""
+    try:
+        return call(*given)
+    except ValueError as error:
+        weights = "the model's weights are damaged or overflow" if "finite" in str(error) else ""
+        raise EngineError("sequence", str(error), "", weights) from error
+    except MemoryError as error:
+        fix = "take a shorter context, or a cache of fewer bits"
+        raise EngineError("memory", "none left for keys, values or the head", "", fix) from error
 
 
 def _cache_format(cache: CacheFormat | str, config: Config) -> CacheFormat:

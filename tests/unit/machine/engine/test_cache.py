@@ -169,8 +169,26 @@ def test_keys_that_are_no_numbers_are_refused() -> None:
     tensors[broken.name] = Tensor(broken.name, broken.type, broken.shape, data)
     bad = dataclasses.replace(file(), tensors=tensors)
     one = Model(bad, models.config(bad), threads=1)
-    with pytest.raises(ValueError, match="no finite numbers"):
-        one.extend(one.new_sequence(cache="tq4"), TOKENS[:5], "last")
+    sequences = [one.new_sequence(cache="tq4") for _ in range(3)]
+    for refused in (
+        lambda: one.extend(sequences[0], TOKENS[:5], "last"),
+        lambda: one.greedy(sequences[1], TOKENS[:5]),
+        lambda: one.decode([sequences[2]], [5]),
+    ):
+        with pytest.raises(EngineError, match=r"no finite numbers .*; the model's weights are damaged or overflow"):
+            refused()
+
+
+def test_memory_that_runs_out_while_it_runs_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def extend(self, *_: object) -> None:
+            raise MemoryError
+
+    one = Model(file(), models.config(file()), threads=1)
+    sequence = one.new_sequence()
+    monkeypatch.setattr(one, "native", Full())
+    with pytest.raises(EngineError, match="memory: none left for keys, values or the head; take a shorter context"):
+        one.extend(sequence, [1])
 
 
 @pytest.mark.parametrize("name", ["tq7", "tq9", "tq", "q5_0", "tq4-", "tq44", "TQ4", ""])
