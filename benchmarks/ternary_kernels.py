@@ -32,7 +32,7 @@ def matrix(n_rows: int) -> object:
     blocks = np.random.default_rng(0).integers(0, 256, (n_rows * COLUMNS // 256, 66), dtype=np.uint8)
     blocks[:, :64] &= 0x55  # codes 0 and 1
     blocks[:, 64:] = np.frombuffer(np.float16(1).tobytes(), np.uint8)
-    return native.extension().Matrix("tq2_0", n_rows, COLUMNS, blocks.reshape(-1), 1.0, True, False, 2)
+    return native.extension().Matrix("tq2_0", n_rows, COLUMNS, blocks.reshape(-1), per_token=True, n_threads=2)
 
 
 def rounds(arms: dict[str, Callable[[], float]]) -> dict[str, list[float]]:

@@ -187,12 +187,14 @@ struct Kernels {
                        int32_t* rows);
 };
 
-// Bytes of scratch that gemm needs for n tokens and matrices of at most n_cols columns: for two panels codes, scales and
-// minima of a chunk and integer sums, and for one all columns as floats.
+// Scratch of gemm for n tokens and matrices of at most n_cols columns. A panel: codes, scales and minima of a chunk, sums
+// of all tokens and columns as floats. Two panels, and numbers that say which columns.
 constexpr size_t kGemmCols = 1024;  // columns unpacked at a time
+constexpr size_t gemm_panel_bytes(int n_tokens, int n_cols) {
+    return kGemmCols * kRows + (2 * (kGemmCols / 16) + static_cast<size_t>(n_tokens) + static_cast<size_t>(n_cols)) * kRows * 4;
+}
 constexpr size_t gemm_scratch_bytes(int n_tokens, int n_cols) {
-    const size_t panel = kGemmCols * kRows + 2 * (kGemmCols / 16) * kRows * 4 + static_cast<size_t>(n_tokens) * kRows * 4;
-    return 2 * panel + static_cast<size_t>(n_cols) * kRows * 4 + 64;
+    return 2 * gemm_panel_bytes(n_tokens, n_cols) + (2 * static_cast<size_t>(n_cols) + static_cast<size_t>(n_tokens) * kOutliers) * 4 + 64;
 }
 
 const Kernels& kernels_scalar();

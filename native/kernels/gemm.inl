@@ -3,21 +3,58 @@
 
 namespace solvent { namespace {
 
-// What a chunk of columns of one panel unpacks to.
+// What a chunk of columns of one panel unpacks to, and what else is kept of the panel meanwhile.
 struct Unpacked {
-    uint8_t* codes;  // [block][8][64]
-    float* scales;   // [block][halves][16]
-    float* minima;   // [block][16]
+    uint8_t* codes;   // [block][8][64]
+    float* scales;    // [block][halves][16]
+    float* minima;    // [block][16]
+    int32_t* sums;    // [token][16]
+    float* columns;   // [place in OutlierColumns][16]: whole weights
 };
 
-// N panels by T tokens: a quad of activations is read once for N products.
+// The columns that outliers of any token are in, each once: a few hundred, which many tokens share.
+struct OutlierColumns {
+    const int32_t* column;  // n of them
+    const int32_t* place;   // [token][kOutliers]: where in that list
+    int n;
+};
+
+// scratch: n_cols · 2 + n_tokens · kOutliers numbers.
+inline OutlierColumns list_columns(const Activations& x, int n_tokens, int n_cols, int32_t* scratch) {
+    int32_t *known = scratch, *column = scratch + n_cols, *place = scratch + 2 * n_cols;  // known: 1 + a column's place, or 0
+    for (int k = 0; k < n_cols; ++k) known[k] = 0;
+    int n = 0;
+    for (int i = 0; i < n_tokens * kOutliers; ++i) {
+        const int32_t at = x.outlier_at[i];
+        if (known[at] == 0) {
+            column[n] = at;
+            known[at] = ++n;
+        }
+        place[i] = known[at] - 1;
+    }
+    return {column, place, n};
+}
+
+template <typename Parts>
+inline void unpack_columns(const Parts& parts, const OutlierColumns& c, const Unpacked& u) {
+    for (int i = 0; i < c.n; ++i) f_store(u.columns + static_cast<size_t>(i) * kRows, parts(c.column[i]));
+}
+
+// N panels by T tokens: a quad of activations is read once for N products. The first chunk's sums begin with outliers,
+// the others' are in y.
 template <int bits, int halves, bool has_min, int offset, int N, int T>
-inline void block_tile(const Unpacked* w, int n_blocks, const Activations& x, int token, int first, float* y, size_t y_stride) {
+inline void block_tile(const Unpacked* w, int n_blocks, const Activations& x, const OutlierColumns& c, int token, int first, float* y,
+                       size_t y_stride) {
     constexpr int per_half = 8 / halves;
     F acc[N][T];
     const int8_t* q[T];
     for (int t = 0; t < T; ++t) {
-        for (int p = 0; p < N; ++p) acc[p][t] = f_load(y + t * y_stride + p * kRows);
+        for (int p = 0; p < N; ++p) {
+            const auto column = [&](int place) { return f_load(w[p].columns + static_cast<size_t>(place) * kRows); };
+            const size_t outliers = static_cast<size_t>(token + t) * kOutliers;
+            if (first == 0) acc[p][t] = outliers_dot(c.place + outliers, x.outlier + outliers, column);
+            else acc[p][t] = f_load(y + t * y_stride + p * kRows);
+        }
         q[t] = x.q + (token + t) * x.q_stride + static_cast<size_t>(first) * kBlock;
     }
     const float* d = x.d + token * x.d_stride + first;
@@ -63,51 +100,32 @@ inline void block_tile(const Unpacked* w, int n_blocks, const Activations& x, in
 }
 
 template <int bits, int halves, bool has_min, int offset, int N>
-inline void block_tokens(const Unpacked* w, int n_blocks, const Activations& x, int n_tokens, int first, float* y,
+inline void block_tokens(const Unpacked* w, int n_blocks, const Activations& x, const OutlierColumns& c, int n_tokens, int first, float* y,
                          size_t y_stride) {
     constexpr int T = kTileTokens / N;
     int t = 0;
     for (; t + T <= n_tokens; t += T)
-        block_tile<bits, halves, has_min, offset, N, T>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
+        block_tile<bits, halves, has_min, offset, N, T>(w, n_blocks, x, c, t, first, y + t * y_stride, y_stride);
     for (; t < n_tokens; ++t)
-        block_tile<bits, halves, has_min, offset, N, 1>(w, n_blocks, x, t, first, y + t * y_stride, y_stride);
+        block_tile<bits, halves, has_min, offset, N, 1>(w, n_blocks, x, c, t, first, y + t * y_stride, y_stride);
 }
 
 // Tokens below which unpacking a panel costs more than it saves.
 constexpr int kFewTokens = 32;
 
-// y = Σ weight · outlier for every token. columns: scratch for K · 16 floats.
-template <typename Parts>
-inline void start_sums(const Parts& parts, const Activations& x, int n_tokens, int n_cols, float* columns, float* y,
-                       size_t y_stride) {
-    if (n_tokens < kFewTokens) {
-        for (int t = 0; t < n_tokens; ++t)
-            f_store(y + t * y_stride, outliers_dot(x.outlier_at + t * kOutliers, x.outlier + t * kOutliers, parts));
-        return;
-    }
-    for (int k = 0; k < n_cols; ++k) f_store(columns + static_cast<size_t>(k) * 16, parts(k));
-    for (int t = 0; t < n_tokens; ++t) {
-        const auto column = [&](int k) { return f_load(columns + static_cast<size_t>(k) * 16); };
-        f_store(y + t * y_stride, outliers_dot(x.outlier_at + t * kOutliers, x.outlier + t * kOutliers, column));
-    }
-}
-
-inline Unpacked unpacked_in(uint8_t* scratch) {
-    uint8_t* codes = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
+// Panel 0's or 1's share of scratch.
+inline Unpacked unpacked_in(uint8_t* scratch, int panel, int n_tokens, int n_cols) {
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64;
+    uint8_t* codes = reinterpret_cast<uint8_t*>(begin + static_cast<size_t>(panel) * gemm_panel_bytes(n_tokens, n_cols));
     float* scales = reinterpret_cast<float*>(codes + kGemmCols * kRows);
-    return {codes, scales, scales + kGemmCols / 16 * kRows};
+    float* minima = scales + kGemmCols / 16 * kRows;
+    float* sums = minima + kGemmCols / 16 * kRows;
+    return {codes, scales, minima, reinterpret_cast<int32_t*>(sums), sums + static_cast<size_t>(n_tokens) * kRows};
 }
 
-// After what else lies in scratch.
-inline float* columns_in(const Unpacked& u, int n_tokens) {
-    return u.minima + kGemmCols / 16 * kRows + static_cast<size_t>(n_tokens) * kRows;
-}
-
-// A second panel's parts, after all that belongs to the first.
-inline Unpacked second_in(const Unpacked& u, int n_tokens, int n_cols) {
-    uint8_t* codes = reinterpret_cast<uint8_t*>(columns_in(u, n_tokens) + static_cast<size_t>(n_cols) * kRows);
-    float* scales = reinterpret_cast<float*>(codes + kGemmCols * kRows);
-    return {codes, scales, scales + kGemmCols / 16 * kRows};
+// What belongs to no panel, behind theirs.
+inline int32_t* numbers_in(uint8_t* scratch, int n_tokens, int n_cols) {
+    return reinterpret_cast<int32_t*>(unpacked_in(scratch, 2, n_tokens, n_cols).codes);
 }
 
 // Scales and minima of blocks [first, first + n) of a panel as floats; first is a multiple of kFineBlocks.
@@ -140,28 +158,27 @@ inline void unpack_blocks(const PanelParts<format>& parts, int first, int n, con
 
 // N panels from `panel` on.
 template <Format format, int N>
-inline void gemm_panels(const MatrixView& w, int panel, const Activations& x, int n_tokens, float* y, size_t y_stride,
+inline void gemm_panels(const MatrixView& w, int panel, const Activations& x, const OutlierColumns& c, int n_tokens, float* y, size_t y_stride,
                         uint8_t* scratch) {
     using P = Panel<format>;
-    const Unpacked only = unpacked_in(scratch);
-    const Unpacked u[2] = {only, second_in(only, n_tokens, w.n_cols)};
+    const Unpacked u[2] = {unpacked_in(scratch, 0, n_tokens, w.n_cols), unpacked_in(scratch, 1, n_tokens, w.n_cols)};
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
-    for (int p = 0; p < N; ++p)
-        start_sums(PanelParts<format>(w, panel + p), x, n_tokens, w.n_cols, columns_in(only, n_tokens), y + (panel + p) * kRows, y_stride);
+    for (int p = 0; p < N; ++p) unpack_columns(PanelParts<format>(w, panel + p), c, u[p]);
     for (int first = 0; first < w.n_blocks; first += chunk) {
         const int n = min_int(chunk, w.n_blocks - first);
         for (int p = 0; p < N; ++p) unpack_blocks(PanelParts<format>(w, panel + p), first, n, u[p]);
-        block_tokens<P::bits, P::halves, P::has_min, P::offset, N>(u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+        block_tokens<P::bits, P::halves, P::has_min, P::offset, N>(u, n, x, c, n_tokens, first, y + panel * kRows, y_stride);
     }
 }
 
 template <Format format>
 inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                         size_t y_stride, uint8_t* scratch) {
+    const OutlierColumns c = list_columns(x, n_tokens, w.n_cols, numbers_in(scratch, n_tokens, w.n_cols));
     int panel = begin;
     for (; panel + kTilePanels <= end; panel += kTilePanels)
-        gemm_panels<format, kTilePanels>(w, panel, x, n_tokens, y, y_stride, scratch);
-    for (; panel < end; ++panel) gemm_panels<format, 1>(w, panel, x, n_tokens, y, y_stride, scratch);
+        gemm_panels<format, kTilePanels>(w, panel, x, c, n_tokens, y, y_stride, scratch);
+    for (; panel < end; ++panel) gemm_panels<format, 1>(w, panel, x, c, n_tokens, y, y_stride, scratch);
 }
 
 inline void unpack_t2(const uint8_t* codes, int n_blocks, uint8_t* out) {
@@ -171,16 +188,17 @@ inline void unpack_t2(const uint8_t* codes, int n_blocks, uint8_t* out) {
 
 inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                      size_t y_stride, uint8_t* scratch) {
-    const Unpacked u = unpacked_in(scratch);
+    const Unpacked u = unpacked_in(scratch, 0, n_tokens, w.n_cols);
+    const OutlierColumns c = list_columns(x, n_tokens, w.n_cols, numbers_in(scratch, n_tokens, w.n_cols));
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int panel = begin; panel < end; ++panel) {
         const GroupParts parts(w, panel);
-        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
+        unpack_columns(parts, c, u);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);
             for (int b = 0; b < n; ++b) f_store(u.scales + b * 16, parts.scale(first + b));
-            block_tokens<2, 1, false, 1, 1>(&u, n, x, n_tokens, first, y + panel * kRows, y_stride);
+            block_tokens<2, 1, false, 1, 1>(&u, n, x, c, n_tokens, first, y + panel * kRows, y_stride);
         }
     }
 }
@@ -210,10 +228,8 @@ inline void t2_tile(const Unpacked* w, int n_blocks, const Activations& x, int t
 template <int N>
 inline void t2_panels(const MatrixView& w, int panel, const Activations& x, int n_tokens, float* y, size_t y_stride,
                       uint8_t* scratch) {
-    const Unpacked only = unpacked_in(scratch);
-    const Unpacked u[2] = {only, second_in(only, n_tokens, w.n_cols)};
-    int32_t* sums[2];
-    for (int p = 0; p < 2; ++p) sums[p] = reinterpret_cast<int32_t*>(u[p].minima + kGemmCols / 16 * kRows);
+    const Unpacked u[2] = {unpacked_in(scratch, 0, n_tokens, w.n_cols), unpacked_in(scratch, 1, n_tokens, w.n_cols)};
+    int32_t* const sums[2] = {u[0].sums, u[1].sums};
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int p = 0; p < N; ++p)
         for (int t = 0; t < n_tokens; ++t) i_store(sums[p] + 16 * t, i_set1(-x.sum[t * x.d_stride]));

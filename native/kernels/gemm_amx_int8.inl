@@ -62,8 +62,8 @@ inline void t2_tiles(Tiles& tiles, const uint8_t* weights, int n_steps, int dept
 
 inline void tiled_t2(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                      size_t y_stride, uint8_t* scratch) {
-    const Unpacked u = unpacked_in(scratch);
-    int32_t* sums = reinterpret_cast<int32_t*>(u.minima + kGemmCols / 16 * kRows);
+    const Unpacked u = unpacked_in(scratch, 0, n_tokens, w.n_cols);
+    int32_t* sums = u.sums;
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     const int depth = w.n_blocks % 2 ? kBlock : 2 * kBlock;
     const int whole = n_tokens / kTokenTile * kTokenTile;
@@ -89,6 +89,16 @@ inline void tiled_t2(const MatrixView& w, int begin, int end, const Activations&
             f_store(y + t * y_stride + panel * kRows,
                     f_mul(f_from_i(i_load(sums + kRows * t)), f_set1(w.scale * x.d[t * x.d_stride])));
     }
+}
+
+// y = Σ weight · outlier for every token.
+template <typename Parts>
+inline void start_sums(const Parts& parts, const OutlierColumns& c, const Activations& x, int n_tokens, const Unpacked& u, float* y,
+                       size_t y_stride) {
+    unpack_columns(parts, c, u);
+    const auto column = [&](int place) { return f_load(u.columns + static_cast<size_t>(place) * kRows); };
+    for (int t = 0; t < n_tokens; ++t)
+        f_store(y + t * y_stride, outliers_dot(c.place + t * kOutliers, x.outlier + t * kOutliers, column));
 }
 
 // 16 tokens from `token` on, or the n_left left over, by a chunk of a panel whose first block is `first`.
@@ -141,12 +151,13 @@ template <Format format>
 inline void tiled_blocks(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                          size_t y_stride, uint8_t* scratch) {
     using P = Panel<format>;
-    const Unpacked u = unpacked_in(scratch);
+    const Unpacked u = unpacked_in(scratch, 0, n_tokens, w.n_cols);
+    const OutlierColumns c = list_columns(x, n_tokens, w.n_cols, numbers_in(scratch, n_tokens, w.n_cols));
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     Tiles tiles(TiledShapes(n_tokens, kBlock / P::halves).of);
     for (int panel = begin; panel < end; ++panel) {
         const PanelParts<format> parts(w, panel);
-        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
+        start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_signed<P::bits, P::offset>(parts.codes + static_cast<size_t>(first) * P::block_bytes, n, u.codes);
@@ -158,12 +169,13 @@ inline void tiled_blocks(const MatrixView& w, int begin, int end, const Activati
 
 inline void tiled_t2g(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                       size_t y_stride, uint8_t* scratch) {
-    const Unpacked u = unpacked_in(scratch);
+    const Unpacked u = unpacked_in(scratch, 0, n_tokens, w.n_cols);
+    const OutlierColumns c = list_columns(x, n_tokens, w.n_cols, numbers_in(scratch, n_tokens, w.n_cols));
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
     Tiles tiles(TiledShapes(n_tokens, kBlock).of);
     for (int panel = begin; panel < end; ++panel) {
         const GroupParts parts(w, panel);
-        start_sums(parts, x, n_tokens, w.n_cols, columns_in(u, n_tokens), y + panel * kRows, y_stride);
+        start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
             unpack_signed<2, 1>(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);

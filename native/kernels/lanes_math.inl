@@ -44,6 +44,21 @@ inline int32_t i_sum(I v) {
     for (int i = 0; i < 16; ++i) sum += lane[i];
     return sum;
 }
+
+// 32 codes, and the sums of either half.
+inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
+    i_store_bytes(q, low);
+    i_store_bytes(q + 16, high);
+    sums[0] = i_sum(low);
+    sums[1] = i_sum(high);
+}
+
+// Writes the places of lanes where v > bound, `first` and on, and gives how many. Sixteen may be written.
+inline int list_above(F v, F bound, int first, int32_t* places) {
+    int n = 0;
+    for (unsigned bits = f_above(v, bound); bits; bits &= bits - 1) places[n++] = first + __builtin_ctz(bits);
+    return n;
+}
 #endif
 
 // e^x to 2 units in the last place on [−87, 88]; x outside is clamped. Range reduction by ln 2 in two parts

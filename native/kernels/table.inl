@@ -15,6 +15,7 @@ struct Count {
 
 #include "lanes_math.inl"
 #include "vectors.inl"
+#include "quantise.inl"
 #include "codes.inl"
 #include "key_bias.inl"
 #include "attend.inl"

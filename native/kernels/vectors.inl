@@ -1,4 +1,4 @@
-// What a token's vector goes through between matrices: norm, quantisation, activation, rotation.
+// What a token's vector goes through between matrices, but for quantisation: norm, activation, rotation.
 
 namespace solvent { namespace {
 
@@ -18,99 +18,6 @@ void rms_norm(const float* x, const float* w, float eps, int n, float* out) {
 
 void add(float* x, const float* y, int n) {
     for (int i = 0; i < n; i += 16) f_store_n(x + i, f_add(f_load_n(x + i, n - i), f_load_n(y + i, n - i)), n - i);
-}
-
-// A block of x, its outliers taken out of it once it has been looked into.
-struct OpenBlock {
-    int index;
-    float rest[kBlock];
-    float largest() const { return f_largest(f_max(f_abs(f_load(rest)), f_abs(f_load(rest + 16)))); }
-};
-
-inline void load_block(const float* x, int n, int b, float* out) {
-    const int i = b * kBlock;
-    f_store(out, f_load_n(x + i, n - i));
-    f_store(out + 16, n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f));
-}
-
-// What is infinite or no number becomes 127, so that sums of codes stay in range.
-inline I to_codes(F v) { return i_round(f_max(f_min(v, f_set1(127.0f)), f_set1(-127.0f))); }
-
-inline void quantise_block(F low, F high, int b, const Quantised& out) {
-    const float largest = f_largest(f_max(f_abs(low), f_abs(high)));
-    const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-    const I q_low = to_codes(f_mul(low, inverse)), q_high = to_codes(f_mul(high, inverse));
-    i_store_bytes(out.q + b * kBlock, q_low);
-    i_store_bytes(out.q + b * kBlock + 16, q_high);
-    out.sum_half[2 * b] = i_sum(q_low);
-    out.sum_half[2 * b + 1] = i_sum(q_high);
-    out.sum[b] = out.sum_half[2 * b] + out.sum_half[2 * b + 1];
-    out.d[b] = largest / 127.0f;
-    out.d_sum[b] = out.d[b] * static_cast<float>(out.sum[b]);
-}
-
-// Takes the kOutliers largest elements out, the first of equals, and lists them in order of their places.
-// largest: of each block, overwritten. Gives how many blocks were opened.
-inline int take_outliers(const float* x, int n, float* largest, OpenBlock* open, const Quantised& out) {
-    const int n_blocks = (n + kBlock - 1) / kBlock;
-    int n_open = 0;
-    for (int o = 0; o < kOutliers; ++o) {
-        int b = 0;
-        for (int i = 1; i < n_blocks; ++i) b = largest[i] > largest[b] ? i : b;
-        int slot = 0;
-        while (slot < n_open && open[slot].index != b) ++slot;
-        if (slot == n_open) {
-            open[n_open++].index = b;
-            load_block(x, n, b, open[slot].rest);
-        }
-        float* rest = open[slot].rest;
-        int best = 0;
-        while (best < kBlock - 1 && __builtin_fabsf(rest[best]) != largest[b]) ++best;
-        int place = o;
-        const int at = b * kBlock + best;
-        for (; place > 0 && out.outlier_at[place - 1] > at; --place) {
-            out.outlier_at[place] = out.outlier_at[place - 1];
-            out.outlier[place] = out.outlier[place - 1];
-        }
-        out.outlier_at[place] = at < n ? at : 0;
-        out.outlier[place] = rest[best];
-        rest[best] = 0.0f;
-        largest[b] = open[slot].largest();
-    }
-    return n_open;
-}
-
-void quantise_blocks(const float* x, int n, const Quantised& out) {
-    for (int i = 0; i < n; i += kBlock) {
-        const F low = f_load_n(x + i, n - i);
-        const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
-        out.d[i / kBlock] = f_largest(f_max(f_abs(low), f_abs(high)));
-    }
-    OpenBlock open[kOutliers];
-    const int n_open = take_outliers(x, n, out.d, open, out);
-    for (int i = 0; i < n; i += kBlock) {
-        const F high = n - i > 16 ? f_load_n(x + i + 16, n - i - 16) : f_set1(0.0f);
-        quantise_block(f_load_n(x + i, n - i), high, i / kBlock, out);
-    }
-    for (int slot = 0; slot < n_open; ++slot)
-        quantise_block(f_load(open[slot].rest), f_load(open[slot].rest + 16), open[slot].index, out);
-}
-
-// q = round(x · 127 / max(|x|, 1e-5)), half to even, and 1/that factor: arXiv:2402.17764 §2 as trained (BitLinear).
-void quantise_token(const float* x, int n, int8_t* q, float* d, int32_t* sum) {
-    F largest = f_set1(1e-5f);
-    for (int i = 0; i < n; i += 16) largest = f_max(largest, f_abs(f_load_n(x + i, n - i)));
-    const float s = 127.0f / f_largest(largest);
-    I total = i_zero();
-    // To the end of the last block, where something longer may have been before.
-    const int end = (n + kBlock - 1) / kBlock * kBlock;
-    for (int i = 0; i < end; i += 16) {
-        const I v = to_codes(f_mul(f_load_n(x + i, n - i), f_set1(s)));
-        i_store_bytes(q + i, v);
-        total = i_add(total, v);
-    }
-    *d = 1.0f / s;
-    *sum = i_sum(total);
 }
 
 void silu_mul(const float* gate, const float* up, int n, float* out) {

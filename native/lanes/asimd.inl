@@ -55,6 +55,21 @@ inline F f_first_n(F v, int n, float fill) {
     SOLVENT_EACH(F, vbslq_f32(vcgtq_s32(vdupq_n_s32(n - 4 * i), lane), v.part[i], vdupq_n_f32(fill)));
 }
 
+inline uint32x4_t lane_bits(int part) {
+    const uint32x4_t four = {1, 2, 4, 8};
+    return vshlq_u32(four, vdupq_n_s32(4 * part));
+}
+// A bit for each lane where a > b.
+inline unsigned f_above(F a, F b) {
+    uint32x4_t bits = vdupq_n_u32(0);
+    for (int i = 0; i < 4; ++i) bits = vorrq_u32(bits, vandq_u32(vcgtq_f32(a.part[i], b.part[i]), lane_bits(i)));
+    return vaddvq_u32(bits);
+}
+// Lanes whose bit is set become 0.
+inline F f_without(F v, unsigned bits) {
+    SOLVENT_EACH(F, vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v.part[i]), vtstq_u32(vdupq_n_u32(bits), lane_bits(i)))));
+}
+
 inline I i_zero() { SOLVENT_EACH(I, vdupq_n_s32(0)); }
 inline I i_set1(int32_t v) { SOLVENT_EACH(I, vdupq_n_s32(v)); }
 inline I i_load(const int32_t* p) { SOLVENT_EACH(I, vld1q_s32(p + 4 * i)); }

@@ -58,6 +58,18 @@ inline F f_first_n(F v, int n, float fill) {
     return {_mm256_blendv_ps(f, v.a, low), _mm256_blendv_ps(f, v.b, high)};
 }
 
+// A bit for each lane where x > y.
+inline unsigned f_above(F x, F y) {
+    const int low = _mm256_movemask_ps(_mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ)), high = _mm256_movemask_ps(_mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ));
+    return static_cast<unsigned>(low | high << 8);
+}
+// Lanes whose bit is set become 0.
+inline F f_without(F v, unsigned bits) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), zero = _mm256_setzero_si256();
+    const auto keep = [&](unsigned eight) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(eight)), lane), zero)); };
+    return {_mm256_and_ps(v.a, keep(bits)), _mm256_and_ps(v.b, keep(bits >> 8))};
+}
+
 inline I i_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline I i_set1(int32_t v) { return {_mm256_set1_epi32(v), _mm256_set1_epi32(v)}; }
 inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

@@ -138,6 +138,8 @@ inline I i_shift(I v) {
 inline I i_select(I mask, I a, I b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
 // i + n where a > b, else i.
 inline I i_add_where(F a, F b, I i, I n) { return _mm512_mask_add_epi32(i, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), i, n); }
+// Lanes whose bit is set become 0.
+inline F f_without(F v, unsigned bits) { return _mm512_maskz_mov_ps(static_cast<__mmask16>(~bits), v); }
 // Lane i of the table at the low 4 bits of index's lane i.
 inline F f_pick(F table, I index) { return _mm512_permutexvar_ps(index, table); }
 
@@ -156,6 +158,22 @@ inline float f_largest(F v) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 inline int32_t i_sum(I v) { return _mm512_reduce_add_epi32(v); }
+// 32 codes, and the sums of either half: of unsigned bytes 128 larger.
+inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
+    const __m256i all = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(low)), _mm512_cvtepi32_epi8(high), 1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), all);
+    const __m256i eights = _mm256_sad_epu8(_mm256_xor_si256(all, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
+    const __m256i halves = _mm256_add_epi32(eights, _mm256_shuffle_epi32(eights, 0x4E));
+    sums[0] = _mm256_cvtsi256_si32(halves) - 16 * 128;
+    sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(halves, 1)) - 16 * 128;
+}
+// Writes the places of lanes where v > bound, `first` and on, and gives how many. Sixteen may be written.
+inline int list_above(F v, F bound, int first, int32_t* places) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __mmask16 above = _mm512_cmp_ps_mask(v, bound, _CMP_GT_OQ);
+    _mm512_storeu_si512(places, _mm512_maskz_compress_epi32(above, _mm512_add_epi32(lane, _mm512_set1_epi32(first))));
+    return __builtin_popcount(above);
+}
 
 // acc[lane] += Σ w[4·lane + i] · x[i], i = 0..3. w unsigned, x signed, exact.
 // As assembly, since GCC 12 copies the sum around its intrinsic, in and out: two moves a product.

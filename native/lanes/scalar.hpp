@@ -77,6 +77,15 @@ inline F f_scale2(F v, I n) {
 // Lanes from n on become fill.
 inline F f_first_n(F v, int n, float fill) { SOLVENT_EACH(F, i < n ? v.lane[i] : fill); }
 
+// A bit for each lane where a > b.
+inline unsigned f_above(F a, F b) {
+    unsigned bits = 0;
+    for (int i = 0; i < 16; ++i) bits |= static_cast<unsigned>(a.lane[i] > b.lane[i]) << i;
+    return bits;
+}
+// Lanes whose bit is set become 0.
+inline F f_without(F v, unsigned bits) { SOLVENT_EACH(F, bits >> i & 1 ? 0.0f : v.lane[i]); }
+
 inline I i_zero() { SOLVENT_EACH(I, 0); }
 inline I i_set1(int32_t v) { SOLVENT_EACH(I, v); }
 inline I i_load(const int32_t* p) { SOLVENT_EACH(I, p[i]); }

@@ -259,6 +259,10 @@ void vectors(Random& random) {
     for (size_t i = 0; i < ties.size(); ++i) ties[i] += static_cast<float>(static_cast<int>(i) - 32);
     ties[5] = 127.0f;
     quantise(ties);
+    quantise(std::vector<float>(300, -0.25f));
+    std::vector<float> rising(700);
+    for (size_t i = 0; i < rising.size(); ++i) rising[i] = static_cast<float>(i / 3);
+    quantise(rising);
     // Infinities times 0 are no numbers; more of them than outliers take.
     std::vector<float> infinite = random.numbers(64);
     for (size_t i = 3; i < 60; i += 5) infinite[i] = i % 2 ? __builtin_inff() : -__builtin_inff();
