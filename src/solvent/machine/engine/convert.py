@@ -191,6 +191,8 @@ class _Work:
     def data(self, roundings: dict[str, int]) -> Bytes:
         tensor, target = self.tensor, self.target
         if tensor.type == target:
+            if not all(np.isfinite(part).all() for part in self._parts()):
+                raise ModelFileError(f"tensor {shown(tensor.name)}", "a weight that isn't finite", "finite weights")
             return tensor.data if self.order is None else _rows(tensor, self.order).reshape(-1)
         scale = None
         if target in TERNARY:

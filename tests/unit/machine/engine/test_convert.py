@@ -279,6 +279,18 @@ def test_a_fault_half_way_leaves_nothing(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["in.gguf"]
 
 
+def test_a_tensor_that_keeps_its_bytes_is_checked_too(tmp_path: Path) -> None:
+    file = tiny("llama", "q8_0")
+    broken = file.tensors["blk.0.ffn_up.weight"]
+    data = broken.data.copy()
+    data[:2] = np.array([np.nan], np.float16).view(np.uint8)
+    damaged = Tensor(broken.name, broken.type, broken.shape, data)
+    file = dataclasses.replace(file, tensors={**file.tensors, broken.name: damaged})
+    with pytest.raises(ModelFileError, match=r"blk\.0\.ffn_up\.weight: a weight that isn't finite"):
+        convert(file, tmp_path / "out.gguf", Request("q8_0"), silent)
+    assert left_in(tmp_path) == []
+
+
 def test_rows_that_a_type_cannot_hold_are_named_before_anything_is_written(tmp_path: Path) -> None:
     file = tiny("llama", "f16", ff_width=288)
     with pytest.raises(ModelFileError, match=r"ffn_down.weight: rows of 288; expected a multiple of 256 for tq2_0"):
