@@ -260,6 +260,7 @@ class LanguageModel:
             "threads": self.model.threads,
             "kernel": self.model.kernel,
             "cache": self.model.cache.document(),
+            "cache_name": self.model.cache.name,
             "cache_picked": None if self.picked is None else self.picked.document(),
             "head": self.model.head,
         }

@@ -4,7 +4,7 @@ Names: f16; tqK (K bits for keys and values alike), tqK-V (K bits for keys, V fo
 behind it for scalar codes instead of a trellis's: tq4, tq4-3, tq4s, tqf16-4. Baselines: q4_0 and q8_0, even steps
 without centres, turned all the same, one scale a head. Behind any of codes: +sinksN and +tailN keep the first and the
 newest N tokens in f16 (tq4+sinks256+tail512). Where a layer differs, the format is built in Python.
-What it doesn't do: encode (native code; reference.py is the plain form), choose bits (picker.py).
+What it doesn't do: encode (native code; reference.py is the plain form), choose bits (engine/pick_cache.py).
 Enter at `parse`, `CacheFormat`. The bytes: docs/reference/turboquant-format.md.
 """
 
@@ -119,7 +119,9 @@ def parse(name: str) -> CacheFormat:
         found = KEPT.fullmatch(part)
         if not found or found[1] in kept:
             expected = "sinks and tail once each, with a number of tokens"
-            raise EngineError("cache format", repr(name), expected, f"write {codes}+sinks{CHUNK_TOK}+tail{CHUNK_TOK}")
+            raise EngineError(
+                "cache format", f"{name!r:.60}", expected, f"write {codes:.20}+sinks{CHUNK_TOK}+tail{CHUNK_TOK}"
+            )
         kept[found[1]] = int(found[2])
     return replace(_parse_codes(codes, name), sink_tok=kept.get("sinks", 0), tail_tok=kept.get("tail", 0))
 
@@ -130,7 +132,7 @@ def _parse_codes(codes: str, name: str) -> CacheFormat:
     found = NAME.fullmatch(codes)
     if not found:
         expected = "f16, q8_0, q4_0, or tq with the bits of keys and of values"
-        raise EngineError("cache format", repr(name), expected, "write tq4, tq4-3 or tq3s")
+        raise EngineError("cache format", f"{name!r:.60}", expected, "write tq4, tq4-3 or tq3s")
     if found[4]:
         return CacheFormat(((F16, int(found[4])),), trellis=not found[5])
     key = int(found[1])

@@ -191,10 +191,11 @@ def test_memory_that_runs_out_while_it_runs_is_an_error_of_ours(monkeypatch: pyt
         one.extend(sequence, [1])
 
 
-@pytest.mark.parametrize("name", ["tq7", "tq9", "tq", "q5_0", "tq4-", "tq44", "TQ4", ""])
+@pytest.mark.parametrize("name", ["tq7", "tq9", "tq", "q5_0", "tq4-", "tq44", "TQ4", "", "tq" + "4" * 5000, "+" * 5000])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(EngineError, match="cache format"):
+    with pytest.raises(EngineError, match="cache format") as caught:
         model().new_sequence(cache=name)
+    assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize("head_size", [24, 32, 80, 96])

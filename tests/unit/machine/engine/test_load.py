@@ -173,6 +173,13 @@ def test_a_story(stories: LanguageModel) -> None:
     assert str(stories.generate("", max_tokens=40)).startswith("Once upon a time, there was")
 
 
+def test_what_was_run_is_said_by_name_too(stories: LanguageModel, tmp_path: Path) -> None:
+    """An f16 cache has the defaults of codes that it doesn't use in its fields: its name says what it is."""
+    assert stories.document()["cache_name"] == "f16"
+    path = engine_models.write(engine_models.tiny("llama"), tmp_path / "a.gguf")
+    assert load(path, threads=1, cache="tq4-3").document()["cache_name"] == "tq4-3"
+
+
 def test_streaming_says_the_same(stories: LanguageModel) -> None:
     whole = stories.generate("Once upon a time", max_tokens=30)
     steps = list(stories.stream("Once upon a time", max_tokens=30))
