@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
+
+TEXT = Path(__file__).parents[2] / "examples/shakespeare/tinyshakespeare.txt.zst"
 
 
 def version() -> str | None:
@@ -32,7 +35,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
     language = solvent.load(job["model"], threads=job["threads"])
     model, config = language.model, language.config
-    tokens = np.random.default_rng(1).integers(0, config.n_vocab, job["depth"] + job["n_tokens"]).tolist()
+    n_tokens = job["depth"] + job["n_tokens"]
+    tokens = np.random.default_rng(1).integers(0, config.n_vocab, n_tokens).tolist()
+    if job.get("text"):
+        tokens = _text_tokens(language, n_tokens)
     filled, timed = tokens[: job["depth"]], tokens[job["depth"] :]
     sequence = model.new_sequence(len(tokens), job.get("cache", "f16"))
     if filled:
@@ -46,6 +52,15 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             rates.append(len(timed) / (time.perf_counter() - started))
         assert sequence.n_tokens == len(tokens), (sequence.n_tokens, len(tokens))
     return {"rates": rates, "model_bytes": sum(tensor.data.nbytes for tensor in language.file.tensors.values())}
+
+
+def _text_tokens(language: Any, n_tokens: int) -> list[int]:
+    import zstandard
+
+    text = zstandard.ZstdDecompressor().decompress(TEXT.read_bytes()).decode()
+    tokens: list[int] = language.tokeniser.encode(text[: 16 * n_tokens])[:n_tokens]
+    assert len(tokens) == n_tokens, "the text is too short"
+    return tokens
 
 
 def _advance(job: dict[str, Any], model: Any, sequence: Any, tokens: list[int]) -> None:

@@ -95,6 +95,20 @@ def test_every_speed_case_reads(repo: Path, speed: Path) -> None:
         assert all((repo / f"benchmarks/peers/{arm.peer}.py").is_file() for arm in case.arms)
 
 
+@pytest.mark.parametrize("arm", [{}, {"step": "greedy"}, {"step": "greedy", "text": True}, {"cache": "q8_0"}])
+def test_the_engine_decodes_behind_random_tokens_and_behind_text(repo: Path, speed: Path, arm: dict[str, Any]) -> None:
+    from benchmarks.peers import solvent_engine
+
+    from solvent.machine import native
+
+    if not native.available():
+        pytest.skip("the native extension isn't built here")
+    model = repo / "examples/shakespeare/ternary.gguf"
+    job = {"model": str(model), "threads": 1, "kind": "decode", "depth": 40, "n_tokens": 3, "repetitions": 2, **arm}
+    outcome = solvent_engine.run(job)
+    assert len(outcome["rates"]) == 2 and outcome["model_bytes"] > 100_000
+
+
 def test_random_weights_are_the_same_in_every_format(speed: Path) -> None:
     import numpy as np
     from benchmarks.random_model import TERNARY, _packed, _random
