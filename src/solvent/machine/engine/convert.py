@@ -24,7 +24,7 @@ from solvent.machine.engine.config import Config
 from solvent.machine.engine.damage import Damage, measure_damage
 from solvent.machine.engine.gguf import ROPE_PAIRS
 from solvent.machine.engine.gguf_write import write_gguf
-from solvent.machine.engine.model_file import Bytes, ModelFile, Tensor, open_model, shown
+from solvent.machine.engine.model_file import Bytes, ModelFile, Tensor, give_back, open_model, shown
 from solvent.machine.engine.quantise import quantise
 from solvent.machine.engine.quants import F32, TYPES, dequantise, n_bytes
 from solvent.machine.ternary.rounding import absmean, is_ternary, round_to_ternary
@@ -154,6 +154,7 @@ def convert(file: ModelFile, out: Path, request: Request, tell: Tell) -> Convers
 
         def make(work: _Work = work, share: float = number / len(file.tensors)) -> Bytes:
             tell(f"converting {work.tensor.name}", share)
+            give_back(file)  # what was mapped for the tensors before
             return work.data(conversion.roundings)
 
         data = cast(Bytes, _Pending(n_bytes(target, tensor.shape), make))

@@ -196,6 +196,28 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_the_source_is_mapped_a_tensor_at_a_time(tmp_path: Path) -> None:
+    """Of a file of 30 MB, two tensors at most (3 MB each) are resident: the one converted, and what the system reads
+    around it; the bound leaves as much again. Without giving back all 30 would be."""
+    source = on_disk(tiny("llama", "f16", ff_width=6144, n_layers=3), tmp_path / "in.gguf")
+    file, most = open_model(source), 0
+
+    def watch(what: str, share: float | None) -> None:
+        nonlocal most
+        most = max(most, mapped_kb())
+
+    before = mapped_kb()
+    convert(file, tmp_path / "out.gguf", Request("q8_0"), watch)
+    assert source.stat().st_size > 28e6 and most - before < 12_000
+
+
+def mapped_kb() -> int:
+    """Of files, resident in this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
 def test_a_ruin_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     source = on_disk(tiny("llama", "f16"), tmp_path / "in.gguf")
     with pytest.raises(EngineError, match=r"out.gguf: not written: perplexity .* divergence .*--force"):
