@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from solvent.errors import EngineError
 from solvent.machine import native
 from solvent.machine.engine import models, quality
-from solvent.machine.engine.memory import available_bytes
+from solvent.machine.engine.memory import available_bytes, held
 from solvent.machine.engine.model_file import ModelFile
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.tokeniser import Tokeniser
@@ -101,10 +101,22 @@ def measure_damage(before: ModelFile, after: ModelFile, text: str) -> Damage:
     tokens = Tokeniser.from_metadata(before.metadata).encode(text, bos=False)[:MOST_TOKENS]
     if len(tokens) < 2:
         raise EngineError("text", f"{len(tokens)} tokens", "at least two, to measure the damage on")
+    check_room_to_measure(before, after)
     old, new = (_model(file) for file in (before, after))
     first, second = (quality.perplexity(model, tokens) for model in (old, new))
     divergence = quality.divergence(new, old, tokens)
     return Damage(first.perplexity, second.perplexity, divergence.mean_kl, divergence.same_top, divergence.n_predicted)
+
+
+def check_room_to_measure(*files: ModelFile) -> None:
+    """Raises: EngineError where models can't be in memory together."""
+    needed = sum(held(models.config(file), file.tensors, context=MOST_TOKENS).total_bytes for file in files)
+    available = available_bytes()
+    if available is not None and needed > available:
+        raise EngineError(
+            str(files[0].path), f"{needed / 2**30:.2f} GiB to measure the damage",
+            f"at most {available / 2**30:.2f} GiB, the memory available here", "--no-measure",
+        )  # fmt: skip
 
 
 def _model(file: ModelFile) -> Model:

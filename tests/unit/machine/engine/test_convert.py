@@ -19,10 +19,11 @@ from solvent.cli.convert import HeadKind, Kind
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine import convert as module
-from solvent.machine.engine import gguf_write
+from solvent.machine.engine import damage, gguf_write
 from solvent.machine.engine.convert import HEADS, TARGETS, Request, convert, convert_file
 from solvent.machine.engine.damage import Damage, text_of, usual_text
 from solvent.machine.engine.gguf_write import write_gguf
+from solvent.machine.engine.memory import held
 from solvent.machine.engine.model_file import ModelFile, Tensor, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.quantise import quantise
@@ -283,6 +284,19 @@ def test_a_perplexity_larger_than_any_float_is_null_in_json() -> None:
     document = Damage(2.5, math.inf, 800.0, 0.0, 10).document()
     assert document["perplexity_before"] == 2.5 and document["perplexity_after"] is None and document["is_ruin"]
     json.dumps(document, allow_nan=False)
+
+
+def test_what_does_not_fit_into_memory_is_said_before_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, told = on_disk(tiny("llama", "f16"), tmp_path / "in.gguf"), []
+    one = held(config_of(open_model(source)), open_model(source).tensors, context=512).total_bytes
+    for available, n_told in ((one - 1, 0), (one + 1, len(open_model(source).tensors) + 1)):
+        monkeypatch.setattr(damage, "available_bytes", lambda available=available: available)
+        with pytest.raises(EngineError, match=r"GiB to measure the damage; expected at most .* GiB.*; --no-measure"):
+            convert_file(source, tmp_path / "o", Request("q8_0", text=TEXT), lambda what, share: told.append(what))
+        assert len(told) == n_told and left_in(tmp_path) == ["in.gguf"]
+    convert_file(source, tmp_path / "o", Request("q8_0"))
 
 
 def test_an_empty_text_measures_nothing_and_is_refused(tmp_path: Path) -> None:
