@@ -92,6 +92,10 @@ def test_what_cannot_be_done_is_said_before_the_model_reads(prompt: str, options
     assert model.calls == []
 
 
+def test_a_bound_itself_is_within_bounds() -> None:
+    assert Settings.of(logprobs=100, max_tokens=1, context=1, top_p=1, min_p=1).logprobs == 100
+
+
 def test_no_prompt_and_a_token_outside_are_refused() -> None:
     with pytest.raises(EngineError, match="prompts: none"):
         generate(speaking("ab"), TOKENISER, [])  # type: ignore[arg-type]

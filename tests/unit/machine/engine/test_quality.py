@@ -86,6 +86,8 @@ def test_divergence_by_its_formula() -> None:
 def test_a_model_does_not_stray_from_itself() -> None:
     found = divergence(FakeModel(TABLE), FakeModel(TABLE), TOKENS)  # type: ignore[arg-type]
     assert (found.mean_kl, found.max_kl, found.same_top) == (0, 0, 1)
+    one = divergence(FakeModel(TABLE), FakeModel(TABLE), TOKENS[:5])  # type: ignore[arg-type]
+    assert (one.n_predicted, one.n_windows, one.window) == (4, 1, 5)
 
 
 @pytest.mark.parametrize(
