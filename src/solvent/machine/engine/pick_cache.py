@@ -102,10 +102,10 @@ def pick_cache(
     n_groups: of layers that get the same bits; each takes two measurements.
     Raises: EngineError (a budget that 8 bits everywhere don't meet: says what they give; too few tokens)"""
     CacheBudget(budget_kl)
-    if len(tokens) < window_tok or not 2 <= window_tok <= model.config.context:
-        raise EngineError(
-            "tokens", f"{len(tokens)} for windows of {window_tok}", "at least one whole window in the context"
-        )
+    if not 2 <= window_tok <= model.config.context:
+        raise EngineError("window", f"{window_tok} tokens", f"2 to {model.config.context}, the context")
+    if len(tokens) < window_tok:
+        raise EngineError("text", f"{len(tokens)} tokens", f"at least {window_tok}, a window", "take a longer text")
     n_layers, head_size = model.config.n_layers, model.config.head_size
     groups = np.array_split(np.arange(n_layers), min(max(1, n_groups), n_layers))
     n_measured, n_expected = 0, 2 * len(groups) + 4
@@ -123,7 +123,7 @@ def pick_cache(
         raise EngineError(
             "budget",
             f"{budget_kl:g} nats per token, but 8 bits everywhere stray by {floor:.4g}",
-            f"a budget of at least {floor:.4g}",
+            f"a budget of at least {1.01 * floor:.3g}",  # rounded, it still is
             "raise the budget or keep the cache in f16",
         )
     costs = _costs(groups, n_layers, head_size, measure)

@@ -250,6 +250,14 @@ def test_a_head_of_which_a_part_turns_is_refused(tmp_path: Path) -> None:
             models.config(open_model(made(tmp_path, arrays(), **where)))
 
 
+@pytest.mark.parametrize("kind", ["yarn", "linear", "dynamic", "longrope"])
+def test_a_scaling_of_positions_that_isnt_computed_is_refused(kind: str, tmp_path: Path) -> None:
+    for key in ("rope_type", "type"):
+        folder = made(tmp_path, arrays(), rope_scaling={key: kind, "factor": 4.0})
+        with pytest.raises(ModelFileError, match=r"llama\.rope\.scaling\.(type|factor): .*of scaled rotations only"):
+            models.config(open_model(folder))
+
+
 def raw_header(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
@@ -275,6 +283,7 @@ def claim(kind: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[s
         (raw_header({"a": claim(["F32"])}, bytes(8)), "tensor a: "),
         (raw_header({"a": claim(shape=[2.0])}, bytes(8)), "tensor a: "),
         (raw_header({"a": claim(shape=[-2])}, bytes(8)), "tensor a: "),
+        (raw_header({"a": claim(shape=[1, 1, 1, 1, 2])}, bytes(8)), "tensor a: .*shape of up to 4"),
         (raw_header({"a": claim(shape=[True, 2])}, bytes(8)), "tensor a: "),
         (raw_header({"a": claim(shape=[1] * 5)}, bytes(8)), "tensor a: "),
         (raw_header({"a": claim(shape=None)}, bytes(8)), "tensor a: "),
