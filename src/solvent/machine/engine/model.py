@@ -84,7 +84,8 @@ class Model:
     came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3+sinks256, …).
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
     but for attention, whose sums are split otherwise where more than a few tokens run together.
-    Raises: KernelError (no native kernels, or not the one asked for)"""
+    Raises: KernelError (no native kernels, or not the one asked for); ModelFileError (a tensor that can't be packed);
+    EngineError (a head or a cache format that isn't, or not for this model)"""
 
     def __init__(
         self,
