@@ -185,6 +185,7 @@ def test_a_master_copy_is_refused(tmp_path: Path) -> None:
         ({"rope_parameters": ROPE | {"factor": 0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
         ({"rope_parameters": ROPE | {"low_freq_factor": 4.0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
         ({"rope_parameters": ROPE, "head_dim": 1 << 30}, "rope_parameters: .*expected 0 < low_freq_factor"),
+        ({"rope_parameters": ROPE | {"low_freq_factor": 0}}, "rope_parameters: .*expected 0 < low_freq_factor"),
         ({"rope_scaling": ROPE | {"factor": 0}}, "rope_scaling: .*expected 0 < low_freq_factor"),
         ({"partial_rotary_factor": "x"}, "partial_rotary_factor: 'x'; expected a finite number"),
         ({"model_type": 1}, "model_type: 1; expected text"),
@@ -248,6 +249,22 @@ def test_a_head_of_which_a_part_turns_is_refused(tmp_path: Path) -> None:
     for where in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
         with pytest.raises(ModelFileError, match=r"llama.rope.dimension_count: 2; expected 4 \(the whole head turns"):
             models.config(open_model(made(tmp_path, arrays(), **where)))
+
+
+def test_what_config_json_says_about_the_graph_is_not_passed_over(tmp_path: Path) -> None:
+    """1bitLLM's models call themselves Llama by type; a window over fewer tokens is another attention; without
+    head_dim a head has width / heads elements."""
+    folder = made(tmp_path, arrays(), architectures=["BitnetForCausalLM"])
+    assert open_model(folder).metadata["general.architecture"] == "bitnet"
+    for window, refused in ((32, True), (64, False)):
+        folder = made(tmp_path, arrays(), use_sliding_window=True, sliding_window=window)
+        if refused:
+            with pytest.raises(ModelFileError, match=r"attention\.sliding_window: 32; expected none, or at least"):
+                models.config(open_model(folder))
+        else:
+            assert models.config(open_model(folder)).context == 64
+    folder = made(tmp_path, arrays(), rope_parameters=ROPE)
+    assert open_model(folder).tensors["rope_freqs.weight"].shape == (2,)
 
 
 @pytest.mark.parametrize("kind", ["yarn", "linear", "dynamic", "longrope"])
