@@ -12,10 +12,9 @@ const std::vector<const Kernels*>& runnable_kernels() {
 #if defined(SOLVENT_X86_KERNELS)
         const bool avx2 = cpu.avx2 && cpu.fma && cpu.f16c;
         const bool avx512_vnni = avx2 && cpu.avx512f && cpu.avx512bw && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni;
+        if (avx512_vnni && cpu.avx512vbmi && cpu.amx_tile && cpu.amx_int8) found.push_back(&kernels_amx_int8());
         if (avx512_vnni && cpu.avx512vbmi) found.push_back(&kernels_avx512vbmi());
         if (avx512_vnni) found.push_back(&kernels_avx512_vnni());
-        // Tiles have been checked by emulation, never timed: to be asked for by name until a case shows them ahead.
-        if (avx512_vnni && cpu.amx_tile && cpu.amx_int8) found.push_back(&kernels_amx_int8());
         if (avx2 && cpu.avx_vnni) found.push_back(&kernels_avx_vnni());
         if (avx2) found.push_back(&kernels_avx2());
 #elif defined(SOLVENT_ARM_KERNELS)

@@ -29,7 +29,7 @@ EVERYWHERE = (
 GCC_12_HEADERS = ("-Wno-maybe-uninitialized", "-Wno-uninitialized")
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512_VNNI = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
-AMX_INT8 = (*AVX512_VNNI, "-mamx-tile", "-mamx-int8")
+AMX_INT8 = (*AVX512_VNNI, "-mavx512vbmi", "-mamx-tile", "-mamx-int8")
 ASIMDDP = ("-march=armv8.2-a+dotprod",)
 NATIVE, ARM = "g++", "aarch64-linux-gnu-g++"
 QEMU = "qemu-aarch64-static"

@@ -30,6 +30,23 @@ inline TileConfig tile_config(const TileShape (&shapes)[8]) {
     return config;
 }
 
+// Each byte less n.
+template <int n>
+inline B b_minus(B a) {
+    if constexpr (n == 0) {
+        return a;
+    } else {
+#if defined(__AVX512BW__)
+        return _mm512_sub_epi8(a, _mm512_set1_epi8(static_cast<char>(n)));
+#else
+        uint8_t bytes[64];
+        b_store(bytes, a);
+        for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(byte - n);
+        return b_load(bytes);
+#endif
+    }
+}
+
 #if defined(__AMX_INT8__)
 
 // In assembly, since the intrinsics of GCC 12 don't tell the compiler what memory they read: it drops or moves
