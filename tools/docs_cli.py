@@ -29,6 +29,7 @@ Results go to stdout; notes, progress and faults to stderr. `--json` prints one 
 | 70 | a fault of solvent's own; please report it |
 | 130 | interrupted |
 | 141 | the reader of a pipe went away |
+| 143 | terminated (SIGTERM); what was begun is cleaned up, as after Ctrl-C |
 """
 
 

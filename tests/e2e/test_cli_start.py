@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import solvent
+from solvent.cli import process
 from solvent.cli.main import COMMANDS, main
 from solvent.errors import LogError
 from solvent.machine import native
@@ -57,7 +59,7 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "import sys; from solvent.cli.main import main; main(['--help']); "
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]; "
         "rooms = [m for m in sys.modules if m.startswith(('solvent.money', 'solvent.machine', 'solvent.report'))]; "
-        "start = {'solvent.cli.main', 'solvent.cli.values'}; "
+        "start = {'solvent.cli.main', 'solvent.cli.process', 'solvent.cli.values'}; "
         "commands = [m for m in sys.modules if m.startswith('solvent.cli.') and m not in start]; "
         "print(heavy + rooms + commands, file=sys.stderr)"
     )
@@ -166,3 +168,87 @@ def test_a_closed_pipe_is_quiet() -> None:
         command = [sys.executable, "-m", "solvent", "--help"]
         done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, env=environment())
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def with_closed(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command whose caller closed standard streams, as a shell's <&-, >&- and 2>&- do."""
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("words", [["--version"], ["prices"], ["convert", "--help"]])
+def test_a_closed_stdout_is_one_that_nobody_reads(words: list[str]) -> None:
+    done = with_closed(">&-", "-m", "solvent", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_closed_stderr_takes_no_fault_to_stdout() -> None:
+    done = with_closed("2>&-", "-m", "solvent", "claims", "no-such-file")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+HELD_STREAMS = """
+import os, sys
+from solvent.cli import process
+process.hold_closed_streams()
+os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT))
+opened = os.open(sys.argv[1], os.O_WRONLY)
+print("for nobody", flush=True)
+sys.exit(0 if opened > 2 else 5)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """A file as number 1 would be written over by what a library prints there."""
+    done = with_closed("<&- >&-", "-c", HELD_STREAMS, str(tmp_path / "file"))
+    assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "file").read_bytes() == b""
+
+
+TERMINATED = """
+import sys, time
+from solvent.cli import main
+def command():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+module = type(sys)("solvent.cli.wait")
+module.command = command
+sys.modules["solvent.cli.wait"] = module
+main.COMMANDS["wait"] = ("solvent.cli.wait:command", "Waits.")
+sys.exit(main.main(["wait"]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_sigterm_cleans_up_as_ctrl_c_does() -> None:
+    for sent, code, told in [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]:
+        with subprocess.Popen(
+            [sys.executable, "-c", TERMINATED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(),
+        ) as running:  # fmt: skip
+            assert running.stdout is not None and running.stdout.readline() == "begun\n"
+            running.send_signal(sent)
+            out, err = running.communicate(timeout=60)
+        assert (running.returncode, out, err) == (code, "cleaned up\n", f"solvent: {told}\n")
+
+
+def test_a_callers_own_answer_to_sigterm_stays(fault: list[BaseException]) -> None:
+    """As does the system's once the command has ended, and one that ignores it (nohup of a service)."""
+    fault.append(LogError("log.jsonl", "empty"))
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["fail"]) == 2 and signal.getsignal(signal.SIGTERM) == before
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with process.ended_by_sigterm():
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with process.ended_by_sigterm():
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -160,6 +160,28 @@ def test_a_saved_prompt_is_not_read_again(stories: str, capsys: pytest.CaptureFi
     assert [p.name for p in tmp_path.iterdir()] == ["prompt.kv"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize(
+    ("closing", "words", "code", "said"),
+    [
+        ("<&-", [], 2, "solvent: PROMPT: missing, and standard input is closed; expected a text"),
+        ("<&-", ["-"], 2, "solvent: PROMPT: -, and standard input is closed; expected a text"),
+        ("<&-", ["Once"], 0, "prompt 2 tok in "),
+        (">&-", ["Once"], 0, "prompt 2 tok in "),
+        (">&-", ["Once", "--json"], 0, ""),
+        (">&-", ["Once", "--explain"], 0, "kernels "),
+        ("2>&-", ["Once"], 0, ""),
+    ],
+)
+def test_a_closed_stream_is_no_bug(closing: str, words: list[str], code: int, said: str, stories: str) -> None:
+    command = [sys.executable, "-m", "solvent", "run", stories, "--max-tokens", "2", "--threads", "1", *words]
+    shell = ["sh", "-c", f'exec "$@" {closing}', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.returncode == code and done.stderr.startswith(said) and bool(done.stderr) == bool(said)
+    assert code == 0 or done.stderr.count("\n") == 1
+    assert bool(done.stdout) == (code == 0 and closing != ">&-")
+
+
 def test_wrong_caches_are_one_line(stories: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "prompt.kv"
     assert run(capsys, stories, "Once upon a time", "--max-tokens", "1", "--save-cache", str(path))[0] == 0

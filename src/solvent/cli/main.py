@@ -1,7 +1,7 @@
 """The `solvent` command: finds the subcommand, runs it, and turns a fault into one line and an exit code.
 
 Exit codes: 0 done, 1 the check or verdict failed, 2 bad input, 70 a bug of ours, 130 interrupted, 141 the
-reader of a pipe went away. Each command lives in its own module, imported only when it is called.
+reader of a pipe went away, 143 terminated. Each command lives in its own module, imported only when it is called.
 Enter at `main`; a new command is one line in `COMMANDS`.
 """
 
@@ -18,10 +18,11 @@ import typer
 from typer.core import TyperGroup
 
 from solvent import __version__
+from solvent.cli.process import Terminated, ended_by_sigterm, hold_closed_streams
 from solvent.cli.values import PlainCommand
 from solvent.errors import SolventError, printable
 
-BAD_INPUT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = 2, 70, 130, 141
+BAD_INPUT, OUR_BUG, INTERRUPTED, PIPE_CLOSED, TERMINATED = 2, 70, 130, 141, 143
 
 # Name → where its function is, and its line in `solvent --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -100,9 +101,13 @@ def main(argv: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     debug = "--debug" in words[:end]
     words = [word for word in words[:end] if word != "--debug"] + words[end:]
+    hold_closed_streams()
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        with ended_by_sigterm():
+            code = _run(words)
+            sys.stdout.flush()
+    except Terminated:
+        return _tell("terminated", TERMINATED)
     except (KeyboardInterrupt, typer.Abort):
         return _tell("interrupted", INTERRUPTED)
     except BrokenPipeError:

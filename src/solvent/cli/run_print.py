@@ -25,10 +25,12 @@ def prepare_output() -> None:
 
 
 def read_prompt(prompt: str | None) -> str:
-    if prompt is None and sys.stdin.isatty():
-        raise EngineError("PROMPT", "missing", "a text, or - to read one from standard input")
     if prompt is not None and prompt != STDIN:
         return prompt
+    if sys.stdin is None:
+        raise EngineError("PROMPT", f"{prompt or 'missing'}, and standard input is closed", "a text")
+    if prompt is None and sys.stdin.isatty():
+        raise EngineError("PROMPT", "missing", "a text, or - to read one from standard input")
     data = sys.stdin.buffer.read()
     try:
         return data.decode("utf-8")
