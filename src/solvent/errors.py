@@ -72,5 +72,12 @@ class ChoiceError(SolventError):
 
 
 def printable(text: str) -> str:
-    """The text on one line, without control characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """The text on one line, without control characters that a terminal would obey; bytes that aren't UTF-8, of which
+    Python makes surrogates in file names, as bytes."""
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

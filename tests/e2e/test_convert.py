@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_a_text_of_ones_own(model: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_unmeasured_is_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", str(model), str(model.with_name("o.gguf")), "--to", "q4_1", "--no-measure"]) == 0
     assert capsys.readouterr().out.endswith("the damage wasn't measured\n")
+
+
+HOSTILE = os.fsdecode(b"a\nb\x1b[31m\xff.gguf")
+
+
+def test_names_of_files_are_shown_harmless(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = model.with_name(HOSTILE)
+    for code in (0, 2):  # the second time it is there
+        assert main(["convert", str(model), str(out), "--to", "q8_0", "--no-measure"]) == code
+        told = capsys.readouterr()
+        assert f"{model.parent}/a\\x0ab\\x1b[31m\\xff.gguf: " in told.out + told.err
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,14 @@ def test_a_closed_stream_is_no_bug(closing: str, words: list[str], code: int, sa
     assert bool(done.stdout) == (code == 0 and closing != ">&-")
 
 
+def test_names_of_files_are_shown_harmless(stories: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model, cache = (str(tmp_path / os.fsdecode(name)) for name in (b"m\n\x1b[31m\xff.bin", b"c\r\xff.kv"))
+    Path(model).symlink_to(stories)
+    (tmp_path / "tok512.bin").symlink_to(Path(stories).with_name("tok512.bin"))
+    code, _, err = run(capsys, model, "Once", "--max-tokens", "1", "--save-cache", cache)
+    assert code == 0 and f"of the prompt in {tmp_path}/c\\x0d\\xff.kv: " in err
+
+
 def test_wrong_caches_are_one_line(stories: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "prompt.kv"
     assert run(capsys, stories, "Once upon a time", "--max-tokens", "1", "--save-cache", str(path))[0] == 0
@@ -205,6 +213,7 @@ def test_wrong_caches_are_one_line(stories: str, capsys: pytest.CaptureFixture[s
         (["--kv", "auto", "--kv-text", str(path)], "isn't UTF-8"),
         (["--kv", "auto", "--kv-text", str(tmp_path / "no.txt")], "can't be read"),
         (["--kv", "tq7"], "cache format"),
+        (["--kv", ""], "cache format: ''; expected f16, q8_0, q4_0, or tq with the bits"),
         (["--kv", "auto"], "heads of 8 elements"),
     ]:
         code, out, err = run(capsys, stories, "Once", "--max-tokens", "1", *words)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from solvent.errors import ProjectError
+from solvent.errors import ProjectError, printable
 
 BY = ("customer", "feature", "model", "day")
 HASH_KEY_VARIABLE = "SOLVENT_HASH_KEY"
@@ -110,7 +110,7 @@ def _show(statement: dict[str, Any], out: list[Path], as_json: bool) -> None:
 
     for path in out:
         write_report(statement, path)
-        typer.echo(f"solvent: wrote {path}", err=True)
+        typer.echo(f"solvent: wrote {printable(str(path))}", err=True)
     if as_json:
         json.dump(statement, sys.stdout)
         sys.stdout.write("\n")

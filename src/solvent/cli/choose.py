@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from solvent.errors import ChoiceError
+from solvent.errors import ChoiceError, printable
 
 
 def command(
@@ -71,7 +71,7 @@ def command(
         from solvent.report.write import write_whole
 
         write_whole(out, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
-        typer.echo(f"solvent: wrote {out}", err=True)
+        typer.echo(f"solvent: wrote {printable(str(out))}", err=True)
     if as_json:
         json.dump(document, sys.stdout, allow_nan=False)
         sys.stdout.write("\n")

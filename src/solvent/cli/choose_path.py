@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from solvent.errors import ChoiceError
+from solvent.errors import ChoiceError, printable
 
 MTOK = 1_000_000
 MAX_BYTES = 64 << 20
@@ -99,4 +99,4 @@ def write_with(statement: Mapping[str, Any], whole: Mapping[str, Any], path: Pat
     from solvent.report.write import write_report
 
     write_report(attached(statement, whole), path)
-    typer.echo(f"solvent: wrote {path}", err=True)
+    typer.echo(f"solvent: wrote {printable(str(path))}", err=True)

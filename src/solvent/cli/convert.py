@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from solvent.errors import printable
+
 if TYPE_CHECKING:
     from solvent.machine.engine.convert import Conversion
 
@@ -70,7 +72,8 @@ def command(
 
 def _print(out: Path, conversion: Conversion) -> None:
     before, after = conversion.bytes_before, conversion.bytes_after
-    typer.echo(f"{out}: {before / 1e6:.2f} MB of tensors before, {after / 1e6:.2f} MB after ({after / before:.0%})")
+    shares = f"{before / 1e6:.2f} MB of tensors before, {after / 1e6:.2f} MB after ({after / before:.0%})"
+    typer.echo(f"{printable(str(out))}: {shares}")
     typer.echo(f"linear layers {conversion.kind}, embedding and head {' and '.join(conversion.heads)}")
     for how, n_tensors in conversion.roundings.items():
         typer.echo(f"{n_tensors} tensors {HOW[how]}")

@@ -53,4 +53,4 @@ def command(
         typer.echo("What can't be known yet:")
         for gap in found.gaps:
             typer.echo(f"  {gap.n:>12,} × {printable(gap.what)}  →  {printable(gap.fix)}")
-    typer.echo(f"Wrote {out}. Fill it in, then: solvent audit {printable(' '.join(logs))} --project {out}")
+    typer.echo(printable(f"Wrote {out}. Fill it in, then: solvent audit {' '.join(logs)} --project {out}"))

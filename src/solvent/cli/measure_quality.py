@@ -94,7 +94,8 @@ def plan(wanted: Quality, loaded: LanguageModel | None, kv: str | None) -> Plan:
     if loaded is None:
         found = str((sets + texts)[0])
         raise MeasureError("--quality", found, "a .csv of your own scores, for what isn't a model of this process")
-    this = Variant(f"{loaded.name}, {kv or 'f16'} cache", loaded, kv or "f16")
+    kv = "f16" if kv is None else kv
+    this = Variant(f"{loaded.name}, {kv} cache", loaded, kv)
     room = (wanted.items, loaded.model.config.context)
     tasks = [task for path in sets for task in set_tasks(path, this.encode, room[0], wanted.few_shot, room[1])]
     tasks += [task for path in texts for task in needle_tasks(path, this.encode, room[0], wanted.needle, room[1])]

@@ -15,6 +15,7 @@ import typer
 
 from solvent.cli.measure_target import Wired
 from solvent.cli.progress import progress
+from solvent.errors import printable
 from solvent.measure.compare import compare
 from solvent.measure.machine import fingerprint, require_same_machine
 from solvent.measure.metrics import Slo
@@ -57,13 +58,13 @@ def measured(job: Job, terms: Terms, out: Path | None) -> tuple[dict[str, Any], 
     plan = job.plan()
     log = SampleLog.open(Path(f"{out}.samples"), {**plan, "machine": fingerprint()["id"]}) if out else None
     if log and log.kept:
-        typer.echo(f"solvent: going on after the {len(log.kept)} answers in {log.path}", err=True)
+        typer.echo(f"solvent: going on after the {len(log.kept)} answers in {printable(str(log.path))}", err=True)
     try:
         with log or nullcontext(), progress() as tell:
             points = measure_points(job.setup, log, tell)
     except KeyboardInterrupt:
         if log:
-            typer.echo(f"solvent: kept in {log.path}; the same command goes on", err=True)
+            typer.echo(f"solvent: kept in {printable(str(log.path))}; the same command goes on", err=True)
         raise
     about = About(
         plan=plan,
@@ -100,7 +101,7 @@ def show(
 
         write_whole(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
         finished()
-        typer.echo(f"solvent: wrote {out}", err=True)
+        typer.echo(f"solvent: wrote {printable(str(out))}", err=True)
     if older:
         document["comparison"] = compare(older, document, across_machines=True)
     if as_json:

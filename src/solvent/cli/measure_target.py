@@ -80,8 +80,9 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.machine.engine.load import load
 
     loaded = load(name, threads=options["threads"], head=options["head"])
-    target = EngineTarget(loaded, places, options["kv"] or "f16")
-    about = {**target.document(), "head": options["head"], **kept_in_cache(loaded.model.config, options["kv"] or "f16")}
+    kv = "f16" if options["kv"] is None else options["kv"]
+    target = EngineTarget(loaded, places, kv)
+    about = {**target.document(), "head": options["head"], **kept_in_cache(loaded.model.config, kv)}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 

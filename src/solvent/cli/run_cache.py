@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from solvent.errors import EngineError
+from solvent.errors import EngineError, printable
 
 if TYPE_CHECKING:
     from solvent.machine.engine.load import LanguageModel
@@ -61,7 +61,7 @@ class CacheOptions:
             return saved.format
         if self.kv == AUTO:
             return CacheBudget(BUDGET_KL if self.budget_kl is None else self.budget_kl, _text(self.text))
-        return self.kv or "f16"
+        return "f16" if self.kv is None else self.kv
 
 
 def restored(loaded: LanguageModel, saved: SavedCache | None) -> Prefixes:
@@ -77,7 +77,7 @@ def save_prompt(prefixes: Prefixes, path: Path) -> str:
 
     read = prefixes.read[-1]
     n_bytes = save(read.sequence, list(read.tokens), path)
-    return f"saved {len(read.tokens):,} tokens of the prompt in {path}: {n_bytes / 1e6:.1f} MB"
+    return printable(f"saved {len(read.tokens):,} tokens of the prompt in {path}: {n_bytes / 1e6:.1f} MB")
 
 
 def tell_picked(loaded: LanguageModel) -> None:
@@ -89,18 +89,19 @@ def tell_picked(loaded: LanguageModel) -> None:
     per_token_bytes = loaded.cache_bytes_per_token
     typer.echo(picked_line(loaded.picked.document(), per_token_bytes), err=True)
     if not loaded.picked_now:
-        typer.echo(f"measured before: {loaded.picked_file}", err=True)
+        typer.echo(f"measured before: {printable(str(loaded.picked_file))}", err=True)
     elif loaded.picked_file is None:
         typer.echo("not remembered: the cache folder can't be written (SOLVENT_CACHE_DIR names another)", err=True)
     else:
-        typer.echo(f"remembered: {loaded.picked_file}", err=True)
+        typer.echo(f"remembered: {printable(str(loaded.picked_file))}", err=True)
 
 
 def restored_notes(reply: Reply, saved: SavedCache | None) -> list[str]:
     """Where a file was of no use."""
     if saved is None or reply.n_known_tok or not reply.tokens:
         return []
-    return [f"{saved.path}: none of its {len(saved.tokens):,} tokens restored: the prompt begins otherwise"]
+    said = f"{saved.path}: none of its {len(saved.tokens):,} tokens restored: the prompt begins otherwise"
+    return [printable(said)]
 
 
 def _text(path: Path | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from solvent.errors import ChoiceError
+from solvent.errors import ChoiceError, printable
 
 
 def command(
@@ -62,12 +62,12 @@ def command(
         from solvent.report.write import write_report
 
         write_report(attach(statement, result), report)
-        typer.echo(f"solvent: wrote {report}", err=True)
+        typer.echo(f"solvent: wrote {printable(str(report))}", err=True)
     if out is not None:
         from solvent.report.write import write_whole
 
         write_whole(out, (json.dumps(result, indent=1) + "\n").encode())
-        typer.echo(f"solvent: wrote {out}", err=True)
+        typer.echo(f"solvent: wrote {printable(str(out))}", err=True)
     if as_json:
         # Escaped, so that no text of a file reaches a terminal as a command.
         json.dump(result, sys.stdout)

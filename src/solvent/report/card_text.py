@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from solvent.errors import printable
+
 
 def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     """The card, line by line; MB and GB are powers of ten."""
     depth = card["depth"]
-    after = f", after {depth:,} tokens of context" if depth else ""
-    yield f"{card['model']} ({card['family']}), {card['kernel']} kernels, {card['threads']} thread(s){after}"
+    after = f", after {depth:,} {'token' if depth == 1 else 'tokens'} of context" if depth else ""
+    threads = "1 thread" if card["threads"] == 1 else f"{card['threads']} threads"
+    yield f"{printable(card['model'])} ({card['family']}), {card['kernel']} kernels, {threads}{after}"
     yield ""
     yield f"{'one decoded token':<24}{'MB':>10}{'share':>8}{'M operations':>15}"
     total = card["bytes_per_token"]
@@ -47,7 +50,8 @@ def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"threads {explanation['threads']}"
     for name, found in explanation["types"].items():
         how = "packed into panels of 16 rows" if found["copied"] else "read where the file is mapped"
-        yield f"{name}: {found['matrices']} matrices, {found['bytes'] / 1e6:.2f} MB, {how}"
+        matrices = "1 matrix" if found["matrices"] == 1 else f"{found['matrices']} matrices"
+        yield f"{name}: {matrices}, {found['bytes'] / 1e6:.2f} MB, {how}"
     if explanation["head"] in ("8-bit", "6-bit"):
         yield f"head: rounded to {explanation['head']}"
     if explanation["screen_bytes"]:
