@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from engine_models import tiny
 
+import solvent
 from solvent.cli.main import main
 from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import open_model
@@ -97,3 +101,30 @@ def test_bad_input_is_one_line(
     assert main(["convert", *words]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
+
+
+INTERRUPTED = """
+import sys, time
+from solvent.cli.main import main
+from solvent.machine.engine import convert
+def wait(*_):
+    print("measuring", flush=True)
+    time.sleep(60)
+convert.measure_damage = wait
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing_behind(sent: signal.Signals, code: int, model: Path) -> None:
+    words = ["convert", str(model), str(model.with_name("out.gguf")), "--to", "q8_0"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(solvent.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *words], stdout=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        assert running.stdout is not None and running.stdout.readline() == "measuring\n"
+        assert len(list(model.parent.iterdir())) == 2
+        running.send_signal(sent)
+        assert running.wait(60) == code
+    assert [path.name for path in model.parent.iterdir()] == ["in.gguf"]

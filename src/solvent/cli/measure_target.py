@@ -117,5 +117,5 @@ def token_counter(name: str | None) -> Callable[[str], int] | None:
     from solvent.machine.engine.model_file import open_model
     from solvent.machine.engine.tokeniser import Tokeniser
 
-    own = Tokeniser.from_metadata(open_model(find(name)).metadata)
+    own = Tokeniser.of_file(open_model(find(name)), name)
     return lambda text: len(own.encode(text, bos=False))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine.engine import models
 from solvent.machine.engine.config import Config
-from solvent.machine.engine.damage import Damage, check_room_to_measure, measure_damage
+from solvent.machine.engine.damage import Damage, check_room_to_measure, measure_damage, tokens_to_measure
 from solvent.machine.engine.gguf import ROPE_PAIRS
 from solvent.machine.engine.gguf_write import write_gguf
 from solvent.machine.engine.model_file import Bytes, ModelFile, Tensor, give_back, open_model, shown
@@ -83,8 +83,8 @@ def convert_file(source: Path, out: Path, request: Request, tell: Tell | None = 
 
     tell: called with what is being done and the share that is done.
     Raises: ModelFileError (a source that can't be read or run, rows that the type can't hold, a disk that refuses);
-    EngineError (out is there, is no file or is the source; no memory to measure in; the result is no longer the model
-    and wasn't forced). Then nothing new stands at out.
+    EngineError (out is there, is no file or is the source; no memory to measure in, or no text that the vocabulary can
+    express; the result is no longer the model and wasn't forced). Then nothing new stands at out.
     Source: docs/how-to/convert-a-model.md"""
     tell = tell or (lambda what, share: None)
     file = open_model(source)
@@ -98,6 +98,7 @@ def convert_file(source: Path, out: Path, request: Request, tell: Tell | None = 
             raise EngineError(str(out), "a file that is there", "a new one", "name another, or --overwrite it")
     if request.text:  # before minutes of work; with the result beside it that is asked again
         check_room_to_measure(file)
+        tokens_to_measure(file, request.text)
     try:
         folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
     except OSError as error:

@@ -97,15 +97,30 @@ def measure_damage(before: ModelFile, after: ModelFile, text: str) -> Damage:
 
     Exactness: that of quality.perplexity and quality.divergence; with the NumPy reference where the native engine
     isn't built.
-    Raises: EngineError (fewer than two tokens; too large for memory), ModelFileError (no tokeniser in the file)."""
-    tokens = Tokeniser.from_metadata(before.metadata).encode(text, bos=False)[:MOST_TOKENS]
-    if len(tokens) < 2:
-        raise EngineError("text", f"{len(tokens)} tokens", "at least two, to measure the damage on")
+    Raises: EngineError, ModelFileError (as tokens_to_measure; too large for memory)."""
+    tokens = tokens_to_measure(before, text)
     check_room_to_measure(before, after)
     old, new = (_model(file) for file in (before, after))
     first, second = (quality.perplexity(model, tokens) for model in (old, new))
     divergence = quality.divergence(new, old, tokens)
     return Damage(first.perplexity, second.perplexity, divergence.mean_kl, divergence.same_top, divergence.n_predicted)
+
+
+def tokens_to_measure(file: ModelFile, text: str) -> list[int]:
+    """The first tokens of a text.
+
+    Raises: EngineError (fewer than two; a byte or character that the vocabulary lacks), ModelFileError (as
+    Tokeniser.of_file)."""
+    tokeniser = Tokeniser.of_file(file)
+    fix = "give another text with --text, or --no-measure"
+    try:
+        tokens = tokeniser.encode(text, bos=False)[:MOST_TOKENS]
+    except EngineError as error:
+        raise EngineError(f"{file.path}: {error.where}", error.found, error.expected, fix) from None
+    if len(tokens) < 2:
+        found = "one token" if tokens else "no token"
+        raise EngineError(f"{file.path}: text", found, "at least two, to measure the damage on", fix)
+    return tokens
 
 
 def check_room_to_measure(*files: ModelFile) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from solvent.errors import EngineError, ModelFileError
+from solvent.errors import EngineError
 from solvent.machine.engine import quality
 from solvent.machine.engine.chat import ChatTemplate
 from solvent.machine.engine.find import find
@@ -69,7 +69,7 @@ def load(
     asked = CacheBudget() if cache == AUTO else parse(cache) if isinstance(cache, str) else cache
     format = parse("f16") if isinstance(asked, CacheBudget) else asked
     check_fits(str(path_or_name), held(config, file.tensors, head, context or 0, format))
-    tokeniser = _tokeniser(str(path_or_name), file)
+    tokeniser = Tokeniser.of_file(file, str(path_or_name))
     from solvent.machine.engine.model import Model
 
     model = Model(file, config, threads=threads, head=head, cache=format)
@@ -77,18 +77,6 @@ def load(
     if isinstance(asked, CacheBudget):
         loaded.take_budget(asked, tell)
     return loaded
-
-
-def _tokeniser(name: str, file: ModelFile) -> Tokeniser:
-    """The file's tokeniser.   Raises: ModelFileError, naming the model: it has none, or one that can't be used"""
-    if "tokenizer.ggml.model" not in file.metadata:
-        beside = "tokenizer.json beside safetensors, tokenizer.bin beside a .bin, or the keys of a GGUF"
-        raise ModelFileError(name, "no tokeniser", beside, "copy it from where the model came from")
-    try:
-        return Tokeniser.from_metadata(file.metadata)
-    except ModelFileError as error:
-        where = error.where if str(file.path) in error.where else f"{name}: {error.where}"
-        raise ModelFileError(where, error.found, error.expected, error.fix) from error
 
 
 class LanguageModel:

@@ -10,6 +10,7 @@ Enter at `save` and `restore`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -59,6 +60,7 @@ def save(sequence: Sequence, tokens: list[int], path: Path) -> int:
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise EngineError("save", f"{len(tokens)} tokens", f"a header of at most {MAX_HEADER_BYTES} bytes")
+    n_bytes = PREFIX.size + len(text) + sum(sizes) + DIGEST_BYTES
     digest = _digest()
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -71,11 +73,13 @@ def save(sequence: Sequence, tokens: list[int], path: Path) -> int:
             os.fsync(out.fileno())
         partial.replace(path)
     except OSError as error:
-        raise EngineError(str(path), f"can't be written ({error.strerror})", "a folder that can be written") from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        expected = f"{n_bytes:,} bytes of free space there" if full else "a folder that can be written"
+        raise EngineError(str(path), f"can't be written ({error.strerror})", expected) from None
     finally:
         # Gone where it became the file; there where something came between, Ctrl-C too.
         partial.unlink(missing_ok=True)
-    return PREFIX.size + len(text) + sum(sizes) + DIGEST_BYTES
+    return n_bytes
 
 
 def check_writable(path: Path) -> None:

@@ -4,7 +4,7 @@ Tokens with a meaning of their own (`<|im_end|>`) are cut out of the text first,
 merged (byte_level.py, sentence_piece.py). Decoding goes through bytes, so that a stream can hold back a character
 until all of its bytes are there (`TextStream`).
 What it doesn't do: chat templates (chat.py), unigram and word-piece vocabularies.
-Enter at `Tokeniser.from_metadata`. Source: docs/reference/tokenisers.md.
+Enter at `Tokeniser.of_file`. Source: docs/reference/tokenisers.md.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from solvent.errors import EngineError
+from solvent.errors import EngineError, ModelFileError
 from solvent.machine.engine.byte_level import ByteLevel, read_byte_level
 from solvent.machine.engine.sentence_piece import SentencePiece, read_sentence_piece
 from solvent.machine.engine.vocabulary import (
@@ -26,6 +26,9 @@ from solvent.machine.engine.vocabulary import (
     Vocabulary,
     read_vocabulary,
 )
+
+if TYPE_CHECKING:
+    from solvent.machine.engine.model_file import ModelFile
 
 
 class Tokeniser:
@@ -59,6 +62,21 @@ class Tokeniser:
         if vocabulary.kind == "spm":
             return cls(vocabulary, read_sentence_piece(vocabulary, metadata))
         return cls(vocabulary, read_byte_level(vocabulary, index, metadata))
+
+    @classmethod
+    def of_file(cls, file: ModelFile, name: str | None = None) -> Tokeniser:
+        """A model file's tokeniser.   name: of the model as it was asked for; None takes the file's path.
+
+        Raises: ModelFileError, naming the model (it has no tokeniser, or one that can't be used)."""
+        name = str(file.path) if name is None else name
+        if "tokenizer.ggml.model" not in file.metadata:
+            beside = "tokenizer.json beside safetensors, tokenizer.bin beside a .bin, or the keys of a GGUF"
+            raise ModelFileError(name, "no tokeniser", beside, "copy it from where the model came from")
+        try:
+            return cls.from_metadata(file.metadata)
+        except ModelFileError as error:
+            where = error.where if str(file.path) in error.where else f"{name}: {error.where}"
+            raise ModelFileError(where, error.found, error.expected, error.fix) from error
 
     def encode(self, text: str, *, bos: bool | None = None, special: bool = True) -> list[int]:
         """The tokens of a text.

@@ -379,3 +379,39 @@ def test_an_interruption_leaves_what_was_there(when: str, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         convert_file(source, tmp_path / "out.gguf", Request("q8_0", text=TEXT, overwrite=True), interrupt)
     assert left_in(tmp_path) == ["in.gguf", "out.gguf"] and (tmp_path / "out.gguf").read_text() == "precious"
+
+
+def with_tokeniser(metadata: dict[str, object], path: Path) -> Path:
+    """A tiny model with other keys of its tokeniser; None leaves a key out."""
+    file = tiny("llama", "f16")
+    whole = {key: value for key, value in {**file.metadata, **metadata}.items() if value is not None}
+    return on_disk(dataclasses.replace(file, metadata=whole), path)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (None, r"in\.gguf: no tokeniser; expected tokenizer\.json beside"),
+        ("bert", r"in\.gguf: tokenizer\.ggml\.model: 'bert'; expected gpt2"),
+    ],
+)
+def test_a_tokeniser_that_cannot_be_used_is_named_with_its_file(model: str | None, said: str, tmp_path: Path) -> None:
+    source = with_tokeniser({"tokenizer.ggml.model": model}, tmp_path / "in.gguf")
+    with pytest.raises(ModelFileError, match=f"^{tmp_path}/{said}"):
+        damage.measure_damage(open_model(source), open_model(source), TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "text: byte 0x65, for which this vocabulary has no token"), ("a", "text: one token")]
+)
+def test_a_text_that_cannot_be_measured_on_is_said_before_the_work(text: str | None, said: str, tmp_path: Path) -> None:
+    """Our own page too: whoever gave no text is told how to give one, or to do without."""
+    tokens = [f"no {token}" if token == "e" else token for token in tiny("llama").metadata["tokenizer.ggml.tokens"]]
+    source, told = with_tokeniser({"tokenizer.ggml.tokens": tokens}, tmp_path / "in.gguf"), []
+    request = Request("q8_0", text=text or usual_text())
+    with pytest.raises(EngineError) as caught:
+        convert_file(source, tmp_path / "o.gguf", request, lambda what, share: told.append(what))
+    assert str(caught.value).startswith(f"{source}: {said}; expected ")
+    assert caught.value.fix == "give another text with --text, or --no-measure"
+    assert told == [] and left_in(tmp_path) == ["in.gguf"]
+    convert_file(source, tmp_path / "o.gguf", Request("q8_0", text=TEXT.replace("e", "i")))

@@ -3,6 +3,7 @@ sequence that it holds."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -248,3 +249,28 @@ def test_a_restored_prompt_goes_on_bit_for_bit(tmp_path: Path) -> None:
         rest = TOKENS[400:560]
         assert np.array_equal(model().extend(restored, rest, "all"), model().extend(sequence, rest, "all"))
         assert contents(restored) == contents(sequence)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, "{n:,} bytes of free space there"),
+        (errno.EDQUOT, "{n:,} bytes of free space there"),
+        (errno.EACCES, "a folder that can be written"),
+    ],
+)
+def test_a_full_disk_is_one_that_needs_space(
+    number: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sequence = tmp_path / "a.kv", filled("tq2", 20)
+    n_bytes = saved_cache.save(sequence, TOKENS[:20], path)
+    path.unlink()
+
+    def refused(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(EngineError) as caught:
+        saved_cache.save(sequence, TOKENS[:20], path)
+    assert caught.value.expected == expected.format(n=n_bytes) and os.strerror(number) in caught.value.found
+    assert list(tmp_path.iterdir()) == []
