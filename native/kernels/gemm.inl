@@ -111,7 +111,7 @@ inline void block_tokens(const Unpacked* w, int n_blocks, const Activations& x, 
 }
 
 // Tokens below which unpacking a panel costs more than it saves.
-constexpr int kFewTokens = 32;
+constexpr int kFewTokens = 24;
 
 // Panel 0's or 1's share of scratch.
 inline Unpacked unpacked_in(uint8_t* scratch, int panel, int n_tokens, int n_cols) {
@@ -145,11 +145,12 @@ inline void unpack_scales(const PanelParts<format>& parts, int first, int n, con
     }
 }
 
-// The same, and their codes as bytes.
+// The same, and their codes as bytes. ahead: from this panel to one that is unpacked later, fetched meanwhile.
 template <Format format>
-inline void unpack_blocks(const PanelParts<format>& parts, int first, int n, const Unpacked& u) {
+inline void unpack_blocks(const PanelParts<format>& parts, int first, int n, size_t ahead, const Unpacked& u) {
     using P = Panel<format>;
     for (int b = 0; b < n; ++b) {
+        fetch_ahead<P::all_bytes>(parts.codes + static_cast<size_t>(first + b) * P::all_bytes, static_cast<std::ptrdiff_t>(ahead));
         const uint8_t* codes = parts.codes + static_cast<size_t>(first + b) * P::block_bytes;
         for (int j = 0; j < 8; ++j) b_store(u.codes + 512 * b + 64 * j, quad<P::bits>(codes, j));
     }
@@ -163,10 +164,10 @@ inline void gemm_panels(const MatrixView& w, int panel, const Activations& x, co
     using P = Panel<format>;
     const Unpacked u[2] = {unpacked_in(scratch, 0, n_tokens, w.n_cols), unpacked_in(scratch, 1, n_tokens, w.n_cols)};
     const int chunk = static_cast<int>(kGemmCols) / kBlock;
-    for (int p = 0; p < N; ++p) unpack_columns(PanelParts<format>(w, panel + p), c, u[p]);
     for (int first = 0; first < w.n_blocks; first += chunk) {
         const int n = min_int(chunk, w.n_blocks - first);
-        for (int p = 0; p < N; ++p) unpack_blocks(PanelParts<format>(w, panel + p), first, n, u[p]);
+        for (int p = 0; p < N; ++p) unpack_blocks(PanelParts<format>(w, panel + p), first, n, N * w.panel_bytes, u[p]);
+        for (int p = 0; p < N && first == 0; ++p) unpack_columns(PanelParts<format>(w, panel + p), c, u[p]);
         block_tokens<P::bits, P::halves, P::has_min, P::offset, N>(u, n, x, c, n_tokens, first, y + panel * kRows, y_stride);
     }
 }
@@ -181,9 +182,11 @@ inline void gemm_blocks(const MatrixView& w, int begin, int end, const Activatio
     for (; panel < end; ++panel) gemm_panels<format, 1>(w, panel, x, c, n_tokens, y, y_stride, scratch);
 }
 
-inline void unpack_t2(const uint8_t* codes, int n_blocks, uint8_t* out) {
-    for (int b = 0; b < n_blocks; ++b)
-        for (int j = 0; j < 8; ++j) b_store(out + 512 * b + 64 * j, quad<2>(codes + 128 * static_cast<size_t>(b), j));
+inline void unpack_t2(const uint8_t* codes, int n_blocks, size_t ahead, uint8_t* out) {
+    for (int b = 0; b < n_blocks; ++b, codes += 128) {
+        fetch_ahead<128>(codes, static_cast<std::ptrdiff_t>(ahead));
+        for (int j = 0; j < 8; ++j) b_store(out + 512 * b + 64 * j, quad<2>(codes, j));
+    }
 }
 
 inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
@@ -196,7 +199,7 @@ inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations&
         unpack_columns(parts, c, u);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
-            unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);
+            unpack_t2(parts.codes + static_cast<size_t>(first) * 128, n, w.panel_bytes, u.codes);
             for (int b = 0; b < n; ++b) f_store(u.scales + b * 16, parts.scale(first + b));
             block_tokens<2, 1, false, 1, 1>(&u, n, x, c, n_tokens, first, y + panel * kRows, y_stride);
         }
@@ -236,7 +239,7 @@ inline void t2_panels(const MatrixView& w, int panel, const Activations& x, int 
     for (int first = 0; first < w.n_blocks; first += chunk) {
         const int n = min_int(chunk, w.n_blocks - first);
         for (int p = 0; p < N; ++p)
-            unpack_t2(w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128, n, u[p].codes);
+            unpack_t2(w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128, n, N * w.panel_bytes, u[p].codes);
         int t = 0;
         for (; t + kTileTokens <= n_tokens; t += kTileTokens) t2_tile<N, kTileTokens>(u, n, x, t, first, sums);
         for (; t < n_tokens; ++t) t2_tile<N, 1>(u, n, x, t, first, sums);

@@ -38,12 +38,15 @@ inline void each_of(const One& one) {
     if constexpr (N > 1) one(Count<1>{});
 }
 
-// Blocks of 8 quads of codes as signed weights.
-template <int bits, int offset>
-inline void unpack_signed(const uint8_t* codes, int n_blocks, uint8_t* out) {
-    for (int b = 0; b < n_blocks; ++b, codes += 64 * bits, out += 512)
+// Blocks of 8 quads of codes as signed weights. fetched: their share of a panel's bytes, a block's at a time, which are
+// fetched `ahead` of it meanwhile.
+template <int bits, int offset, int block_bytes>
+inline void unpack_signed(const uint8_t* codes, int n_blocks, const uint8_t* fetched, size_t ahead, uint8_t* out) {
+    for (int b = 0; b < n_blocks; ++b, codes += 64 * bits, fetched += block_bytes, out += 512) {
+        fetch_ahead<block_bytes>(fetched, static_cast<std::ptrdiff_t>(ahead));
 #pragma GCC unroll 8
         for (int j = 0; j < 8; ++j) b_store(out + 64 * j, b_minus<offset>(quad<bits>(codes, j)));
+    }
 }
 
 // Where a product of tokens comes from and goes to: n_steps products of `depth` columns add to sums (16 tokens, 16 rows).
@@ -81,8 +84,10 @@ inline void tiled_t2_panels(Tiles& tiles, const MatrixView& w, int panel, const 
     const int n_whole = (n_tokens - 1) / kTokenTile;  // tiles before the last
     for (int first = 0; first < w.n_blocks; first += chunk) {
         const int n = min_int(chunk, w.n_blocks - first), steps = n * kBlock / depth;
-        for (int p = 0; p < N; ++p)
-            unpack_signed<2, 1>(w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128, n, u[p].codes);
+        for (int p = 0; p < N; ++p) {
+            const uint8_t* codes = w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128;
+            unpack_signed<2, 1, 128>(codes, n, codes, N * w.panel_bytes, u[p].codes);
+        }
         const auto tile = [&](int i) {
             const bool whole = i < n_whole;
             const int t = whole ? i * kTokenTile : last_token;
@@ -191,11 +196,12 @@ inline void tiled_blocks(const MatrixView& w, int begin, int end, const Activati
     Tiles tiles(TiledShapes(kBlock / P::halves).of);
     for (int panel = begin; panel < end; ++panel) {
         const PanelParts<format> parts(w, panel);
-        start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
-            unpack_signed<P::bits, P::offset>(parts.codes + static_cast<size_t>(first) * P::block_bytes, n, u.codes);
+            const size_t at = static_cast<size_t>(first);
+            unpack_signed<P::bits, P::offset, P::all_bytes>(parts.codes + at * P::block_bytes, n, parts.codes + at * P::all_bytes, w.panel_bytes, u.codes);
             unpack_scales(parts, first, n, u);
+            if (first == 0) start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
             block_token_tiles<P::halves, P::has_min>(tiles, u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
     }
@@ -209,11 +215,12 @@ inline void tiled_t2g(const MatrixView& w, int begin, int end, const Activations
     Tiles tiles(TiledShapes(kBlock).of);
     for (int panel = begin; panel < end; ++panel) {
         const GroupParts parts(w, panel);
-        start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
         for (int first = 0; first < w.n_blocks; first += chunk) {
             const int n = min_int(chunk, w.n_blocks - first);
-            unpack_signed<2, 1>(parts.codes + static_cast<size_t>(first) * 128, n, u.codes);
+            const uint8_t* codes = parts.codes + static_cast<size_t>(first) * 128;
+            unpack_signed<2, 1, 128>(codes, n, codes, w.panel_bytes, u.codes);
             for (int b = 0; b < n; ++b) f_store(u.scales + b * kRows, parts.scale(first + b));
+            if (first == 0) start_sums(parts, c, x, n_tokens, u, y + panel * kRows, y_stride);
             block_token_tiles<1, false>(tiles, u, n, x, n_tokens, first, y + panel * kRows, y_stride);
         }
     }

@@ -53,12 +53,12 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
             for (int j = 0; j < per_half; ++j) {
                 const int at = half * per_half + j;
                 const B four = quad<P::bits>(codes, at);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (int t = 0; t < T; ++t)
                     total[t][j % sums] = dot<P::bits>(total[t][j % sums], four, own[t].q + b * kBlock + 4 * at);
             }
             const F scale = parts.scale(b, half, above);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
                 const I sum = sums == 2 ? i_add(total[t][0], total[t][sums - 1]) : total[t][0];
                 acc[t] = f_fma(f_from_i(sum), f_mul(scale, f_set1(own[t].d[b])), acc[t]);
@@ -66,7 +66,7 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
         }
         if constexpr (P::has_min) {
             const F minimum = parts.minimum(b, above_minimum);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < T; ++t) acc[t] = f_fma(minimum, f_set1(own[t].d_sum[b]), acc[t]);
         }
     }
@@ -89,7 +89,7 @@ inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, 
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
             const B four = quad<2>(codes, j);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < T; ++t) acc[t][j % sums] = dot_u7(acc[t][j % sums], four, own[t].q + 16 * u + 4 * j);
         }
     }
@@ -118,7 +118,7 @@ inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x,
 #pragma GCC unroll 8
         for (int j = 0; j < 8; ++j) {
             const B four = quad<2>(codes, j);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < T; ++t) total[t] = dot_u7(total[t], four, own[t].q + b * kBlock + 4 * j);
         }
         const F scale = parts.scale(b);
@@ -139,6 +139,8 @@ template <Format format>
 inline void gemv_tokens(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride, std::ptrdiff_t ahead) {
     for (int panel = begin; panel < end; ++panel) {
         int t = 0;
+        if constexpr (kTileTokens >= 8)
+            for (; t + 8 <= n_tokens; t += 8) any_panel<format, 8>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
         for (; t + 4 <= n_tokens; t += 4) any_panel<format, 4>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
         for (; t + 2 <= n_tokens; t += 2) any_panel<format, 2>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
         if (t < n_tokens) any_panel<format, 1>(w, panel, x, t, t == 0, ahead, y + t * y_stride, y_stride);
