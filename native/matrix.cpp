@@ -10,6 +10,7 @@
 #include <functional>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -20,7 +21,6 @@ namespace solvent {
 
 namespace {
 
-constexpr uint16_t kHalfOne = 0x3C00;
 constexpr size_t kHugePage = 2u << 20, kMapping = 256u << 20;
 
 std::shared_ptr<uint8_t> map_memory(size_t bytes, bool huge) {
@@ -194,16 +194,24 @@ void forget(const FileMatrix& file, size_t begin, size_t end) {
 
 constexpr int kStretchRows = 512;  // rows that are packed before their bytes are given back
 
-// Calls pack(row, scratch) for every row on n threads, each with rows of its own panels.
-void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::function<void(int, RowCodes&)>& pack) {
+// What is no number would be lost on the way to int8 activations, or turn up as some logit far from here.
+bool all_finite(const float* values, size_t n) {
+    return std::all_of(values, values + n, [](float v) { return std::isfinite(v); });
+}
+
+// Calls pack(row, scratch) for every row on n threads, each with rows of its own panels. pack gives whether the row's
+// scales are finite.   Throws: std::invalid_argument (they aren't)
+void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::function<bool(int, RowCodes&)>& pack) {
     const size_t row_bytes = file_bytes(*file.type, 1, file.n_cols);
     const bool in_order = file.type->kind != FileKind::hf_ternary;  // whose bytes each hold four rows
     std::atomic<int> next{0};
+    std::atomic<bool> finite{true};
     const auto work = [&] {
         RowCodes scratch(file.n_cols);
         for (int begin; (begin = next.fetch_add(kStretchRows)) < n_rows;) {
             const int end = std::min(n_rows, begin + kStretchRows);
-            for (int r = begin; r < end; ++r) pack(r, scratch);
+            for (int r = begin; r < end; ++r)
+                if (!pack(r, scratch)) finite.store(false, std::memory_order_relaxed);
             if (in_order) forget(file, begin * row_bytes, std::min(end, file.n_rows) * row_bytes);
         }
     };
@@ -212,6 +220,7 @@ void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::func
     work();
     for (auto& thread : threads) thread.join();
     if (!in_order) forget(file, 0, row_bytes * static_cast<size_t>(file.n_rows));
+    if (!finite) throw std::invalid_argument("the scale of a block is no finite number");
 }
 
 // Whether all blocks have one scale, and which.
@@ -230,6 +239,7 @@ std::unique_ptr<Matrix> plan_ternary(const FileMatrix& file, bool per_token) {
     float scale = file.scale;
     const bool outside = file.type->scale_at < 0;
     const bool single = per_token && (outside || one_scale(file, scale));
+    if (single && !std::isfinite(scale)) throw std::invalid_argument("the scale of all blocks is no finite number");
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     const int group = std::max(1, outside ? n_blocks : file.type->weights / kBlock);
     const size_t n_groups = single ? 0 : static_cast<size_t>((n_blocks + group - 1) / group);
@@ -252,9 +262,13 @@ void pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
         uint8_t* panel = data + static_cast<size_t>(r / kRows) * m.view.panel_bytes;
         pack_ternary_row(row, r % kRows, n_blocks, panel);
         uint8_t* scales = panel + static_cast<size_t>(n_blocks) * 128;
-        for (int g = 0; grouped && g * group < n_blocks; ++g)
-            put_half(scales + 32 * static_cast<size_t>(g), r % kRows,
-                     !known ? 0 : outside ? kHalfOne : float_to_half(row.scale[static_cast<size_t>(2 * g * group)]));
+        bool finite = true;
+        for (int g = 0; grouped && g * group < n_blocks; ++g) {
+            const float scale = !known ? 0.0f : outside ? 1.0f : row.scale[static_cast<size_t>(2 * g * group)];
+            put_half(scales + 32 * static_cast<size_t>(g), r % kRows, float_to_half(scale));
+            finite = finite && std::isfinite(scale);
+        }
+        return finite;
     });
 }
 
@@ -300,6 +314,8 @@ void pack(Matrix& m, int n_threads) {
         each_row(in_order.file, m.file.n_rows, n_threads, [&](int r, RowCodes& row) {
             read_row(in_order.file, r, row);
             pack_row(row, r % kRows, s, m.view.n_blocks, data + static_cast<size_t>(r / kRows) * m.view.panel_bytes);
+            const size_t n = static_cast<size_t>(m.view.n_cols);
+            return all_finite(row.scale.data(), n / 16) && all_finite(row.minimum.data(), n / kBlock);
         });
     }
     m.pages = std::move(pages);
@@ -332,6 +348,7 @@ Rounded round_matrix(const FileMatrix& file, Format format, int n_threads) {
         out.residual[static_cast<size_t>(r)] = found.left_out;
         out.length[static_cast<size_t>(r)] = found.own;
         pack_row(row, r % kRows, s, n_blocks, data + static_cast<size_t>(r / kRows) * m.view.panel_bytes);
+        return true;  // the caller looks at lengths
     });
     return out;
 }

@@ -44,9 +44,13 @@ def random_matrix(kind: str, n_rows: int, n_cols: int, seed: int = 0) -> Tensor:
 
 
 def random_bytes(kind: str, n_rows: int, n_cols: int, seed: int) -> Tensor:
-    """Any bytes at all: scales that are infinite, no number, or 0 among them."""
+    """Any bytes, but for scales and minima that are no finite number, which aren't packed; they may be 0 or huge.
+    Floats may be infinite or no number."""
     size = n_bytes(kind, (n_rows, n_cols))
     data = (engine_models.splitmix64(seed, size) >> np.uint64(56)).astype(np.uint8)
+    for halves in (engine_models.SCALES, engine_models.MINIMUMS):
+        if kind in halves:
+            data.reshape(-1, TYPES[kind][1])[:, halves[kind][0] + 1] &= 0xFB  # an exponent below 31
     return Tensor("blk.0.attn_q.weight", kind, (n_rows, n_cols), data, 0.5 if kind == "hf_ternary" else 1.0)
 
 

@@ -45,6 +45,14 @@ inline int32_t i_sum(I v) {
     return sum;
 }
 
+inline int32_t i_largest(I v) {
+    int32_t lane[16];
+    i_store(lane, v);
+    int32_t largest = lane[0];
+    for (int i = 1; i < 16; ++i) largest = lane[i] > largest ? lane[i] : largest;
+    return largest;
+}
+
 // 32 codes, and the sums of either half.
 inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
     i_store_bytes(q, low);
@@ -54,9 +62,9 @@ inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
 }
 
 // Writes the places of lanes where v > bound, `first` and on, and gives how many. Sixteen may be written.
-inline int list_above(F v, F bound, int first, int32_t* places) {
+inline int list_above(I v, I bound, int first, int32_t* places) {
     int n = 0;
-    for (unsigned bits = f_above(v, bound); bits; bits &= bits - 1) places[n++] = first + __builtin_ctz(bits);
+    for (unsigned bits = i_above(v, bound); bits; bits &= bits - 1) places[n++] = first + __builtin_ctz(bits);
     return n;
 }
 #endif
@@ -64,7 +72,7 @@ inline int list_above(F v, F bound, int first, int32_t* places) {
 // e^x to 2 units in the last place on [−87, 88]; x outside is clamped. Range reduction by ln 2 in two parts
 // (Cody and Waite), Taylor to the 7th power: |r| ≤ ln2/2, so the rest is below (0.347)⁸/8! = 5e-9.
 inline F f_exp(F x) {
-    x = f_min(f_max(x, f_set1(-87.0f)), f_set1(88.0f));
+    x = f_min(f_set1(88.0f), f_max(f_set1(-87.0f), x));  // the second of a pair where one is no number
     const I n = i_round(f_mul(x, f_set1(1.44269504f)));
     const F whole = f_from_i(n);
     F r = f_fma(whole, f_set1(-0.693359375f), x);
@@ -83,7 +91,7 @@ inline F f_exp(F x) {
 // The same for x ≤ 0 that weighs something: to 4e-7 (2e-7 where x > −10). A polynomial of the least relative error on
 // |r| ≤ ln2/2, 9.2e-8; ln 2 in one part; x/ln 2 is rounded by the last place of 3·2²², whose low bits then are n.
 inline F f_exp_below(F x) {
-    x = f_max(x, f_set1(-87.0f));
+    x = f_max(f_set1(-87.0f), x);
     const F rounder = f_set1(12582912.0f), placed = f_fma(x, f_set1(1.44269504f), rounder);
     const F r = f_fma(f_sub(placed, rounder), f_set1(-0.69314718f), x);
     F p = f_fma(f_set1(0.0082902722f), r, f_set1(0.0418981612f));

@@ -31,7 +31,7 @@ void silu_mul(const float* gate, const float* up, int n, float* out) {
 
 void relu2_mul(const float* gate, const float* up, int n, float* out) {
     for (int i = 0; i < n; i += 16) {
-        const F g = f_max(f_load_n(gate + i, n - i), f_set1(0.0f));
+        const F g = f_max(f_set1(0.0f), f_load_n(gate + i, n - i));
         f_store_n(out + i, f_mul(f_mul(g, g), f_load_n(up + i, n - i)), n - i);
     }
 }

@@ -59,12 +59,6 @@ inline uint32x4_t lane_bits(int part) {
     const uint32x4_t four = {1, 2, 4, 8};
     return vshlq_u32(four, vdupq_n_s32(4 * part));
 }
-// A bit for each lane where a > b.
-inline unsigned f_above(F a, F b) {
-    uint32x4_t bits = vdupq_n_u32(0);
-    for (int i = 0; i < 4; ++i) bits = vorrq_u32(bits, vandq_u32(vcgtq_f32(a.part[i], b.part[i]), lane_bits(i)));
-    return vaddvq_u32(bits);
-}
 // Lanes whose bit is set become 0.
 inline F f_without(F v, unsigned bits) {
     SOLVENT_EACH(F, vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v.part[i]), vtstq_u32(vdupq_n_u32(bits), lane_bits(i)))));
@@ -143,6 +137,13 @@ inline I i_bits(F v) { SOLVENT_EACH(I, vreinterpretq_s32_f32(v.part[i])); }
 inline F f_bits(I v) { SOLVENT_EACH(F, vreinterpretq_f32_s32(v.part[i])); }
 inline I i_and(I a, I b) { SOLVENT_EACH(I, vandq_s32(a.part[i], b.part[i])); }
 inline I i_or(I a, I b) { SOLVENT_EACH(I, vorrq_s32(a.part[i], b.part[i])); }
+inline I i_max(I a, I b) { SOLVENT_EACH(I, vmaxq_s32(a.part[i], b.part[i])); }
+// A bit for each lane where a > b.
+inline unsigned i_above(I a, I b) {
+    uint32x4_t bits = vdupq_n_u32(0);
+    for (int i = 0; i < 4; ++i) bits = vorrq_u32(bits, vandq_u32(vcgtq_s32(a.part[i], b.part[i]), lane_bits(i)));
+    return vaddvq_u32(bits);
+}
 inline I i_min(I a, I b) { SOLVENT_EACH(I, vminq_s32(a.part[i], b.part[i])); }
 // 16 unsigned bytes.
 inline I i_load_bytes(const uint8_t* p) {

@@ -58,11 +58,6 @@ inline F f_first_n(F v, int n, float fill) {
     return {_mm256_blendv_ps(f, v.a, low), _mm256_blendv_ps(f, v.b, high)};
 }
 
-// A bit for each lane where x > y.
-inline unsigned f_above(F x, F y) {
-    const int low = _mm256_movemask_ps(_mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ)), high = _mm256_movemask_ps(_mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ));
-    return static_cast<unsigned>(low | high << 8);
-}
 // Lanes whose bit is set become 0.
 inline F f_without(F v, unsigned bits) {
     const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), zero = _mm256_setzero_si256();
@@ -173,6 +168,12 @@ inline I i_bits(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b
 inline F f_bits(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
 inline I i_and(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
 inline I i_or(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline I i_max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
+// A bit for each lane where x > y.
+inline unsigned i_above(I x, I y) {
+    const auto eight = [](__m256i a, __m256i b) { return _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b))); };
+    return static_cast<unsigned>(eight(x.a, y.a) | eight(x.b, y.b) << 8);
+}
 inline I i_min(I x, I y) { return {_mm256_min_epi32(x.a, y.a), _mm256_min_epi32(x.b, y.b)}; }
 // 16 unsigned bytes.
 inline I i_load_bytes(const uint8_t* p) {

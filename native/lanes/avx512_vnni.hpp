@@ -127,6 +127,7 @@ inline F f_bits(I v) { return _mm512_castsi512_ps(v); }
 inline I i_and(I a, I b) { return _mm512_and_si512(a, b); }
 inline I i_or(I a, I b) { return _mm512_or_si512(a, b); }
 inline I i_min(I a, I b) { return _mm512_min_epi32(a, b); }
+inline I i_max(I a, I b) { return _mm512_max_epi32(a, b); }
 // 16 unsigned bytes.
 inline I i_load_bytes(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 // v >> n, of lanes that aren't negative.
@@ -158,6 +159,7 @@ inline float f_largest(F v) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 inline int32_t i_sum(I v) { return _mm512_reduce_add_epi32(v); }
+inline int32_t i_largest(I v) { return _mm512_reduce_max_epi32(v); }
 // 32 codes, and the sums of either half: of unsigned bytes 128 larger.
 inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
     const __m256i all = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(low)), _mm512_cvtepi32_epi8(high), 1);
@@ -168,9 +170,9 @@ inline void i_store_codes(int8_t* q, I low, I high, int32_t* sums) {
     sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(halves, 1)) - 16 * 128;
 }
 // Writes the places of lanes where v > bound, `first` and on, and gives how many. Sixteen may be written.
-inline int list_above(F v, F bound, int first, int32_t* places) {
+inline int list_above(I v, I bound, int first, int32_t* places) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __mmask16 above = _mm512_cmp_ps_mask(v, bound, _CMP_GT_OQ);
+    const __mmask16 above = _mm512_cmpgt_epi32_mask(v, bound);
     _mm512_storeu_si512(places, _mm512_maskz_compress_epi32(above, _mm512_add_epi32(lane, _mm512_set1_epi32(first))));
     return __builtin_popcount(above);
 }

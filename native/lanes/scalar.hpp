@@ -77,12 +77,6 @@ inline F f_scale2(F v, I n) {
 // Lanes from n on become fill.
 inline F f_first_n(F v, int n, float fill) { SOLVENT_EACH(F, i < n ? v.lane[i] : fill); }
 
-// A bit for each lane where a > b.
-inline unsigned f_above(F a, F b) {
-    unsigned bits = 0;
-    for (int i = 0; i < 16; ++i) bits |= static_cast<unsigned>(a.lane[i] > b.lane[i]) << i;
-    return bits;
-}
 // Lanes whose bit is set become 0.
 inline F f_without(F v, unsigned bits) { SOLVENT_EACH(F, bits >> i & 1 ? 0.0f : v.lane[i]); }
 
@@ -196,6 +190,13 @@ inline F f_bits(I v) {
 }
 inline I i_and(I a, I b) { SOLVENT_EACH(I, a.lane[i] & b.lane[i]); }
 inline I i_or(I a, I b) { SOLVENT_EACH(I, a.lane[i] | b.lane[i]); }
+inline I i_max(I a, I b) { SOLVENT_EACH(I, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+// A bit for each lane where a > b.
+inline unsigned i_above(I a, I b) {
+    unsigned bits = 0;
+    for (int i = 0; i < 16; ++i) bits |= static_cast<unsigned>(a.lane[i] > b.lane[i]) << i;
+    return bits;
+}
 inline I i_min(I a, I b) { SOLVENT_EACH(I, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
 // 16 unsigned bytes.
 inline I i_load_bytes(const uint8_t* p) { SOLVENT_EACH(I, p[i]); }

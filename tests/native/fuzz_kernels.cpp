@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 
 #include "../../native/decoder.hpp"
 #include "../../native/file_rows.hpp"
@@ -117,8 +118,16 @@ int fuzz_product(const std::vector<const Kernels*>& all) {
     Exact<uint8_t> bytes(n_bytes + shift);
     const bool sane = below(2);
     for (size_t i = 0; i < bytes.n; ++i) bytes.get()[i] = sane ? static_cast<uint8_t>(word() & 0x3B) : static_cast<uint8_t>(word());
-    const FileMatrix file = {type, bytes.get() + shift, n_rows, n_cols, number(below(9)), false};
-    const auto m = make_matrix(file, below(2), 1 + below(2));
+    FileMatrix file = {type, bytes.get() + shift, n_rows, n_cols, number(below(9)), false};
+    const bool per_token = below(2);
+    std::unique_ptr<Matrix> m;
+    try {
+        m = make_matrix(file, per_token, 1 + below(2));
+    } catch (const std::invalid_argument&) {  // a scale that is no finite number
+        for (size_t i = 0; i < bytes.n; ++i) bytes.get()[i] &= 0x3B;
+        file.scale = 0.5f;
+        m = make_matrix(file, per_token, 1 + below(2));
+    }
     // Packed matrices share a mapping, where a step beyond one is into the next.
     const size_t packed = static_cast<size_t>(m->view.n_panels) * m->view.panel_bytes;
     Exact<uint8_t> panels(m->pages ? packed : 0);

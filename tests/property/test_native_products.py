@@ -66,7 +66,7 @@ def test_any_product(data: Any, shape: tuple[str, int, int], per_token: bool, sh
 
 @given(st.data(), shapes(), st.booleans(), st.integers(0, 2**20))
 def test_any_bytes(data: Any, shape: tuple[str, int, int], per_token: bool, seed: int) -> None:
-    """Also scales and activations that are infinite or no number: where results are so is the same for all."""
+    """Also floats and activations that are infinite or no number: where results are so is the same for all."""
     kind, n_rows, n_cols = shape
     tensor = random_bytes(kind, n_rows, n_cols, seed)
     x = data.draw(activations(n_cols))

@@ -203,7 +203,7 @@ def test_the_largest_codes_do_not_saturate(kernel: str, kind: str, byte: int) ->
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_kernel_sets_agree_on_any_bytes(kind: str) -> None:
-    """Scales that are infinite or no number make results that are; where is the same for all."""
+    """Scales of any size, and floats that are no number, make results that are none; where is the same for all."""
     n_cols = 2 * max(TYPES[kind][0], 8)
     for seed in range(8):
         tensor = random_bytes(kind, 24, n_cols, seed)

@@ -73,7 +73,7 @@ FAULTS = [
     (
         "fuzz_kernels",
         MEMORY,
-        "native/kernels/vectors.inl",
+        "native/kernels/quantise.inl",
         "i_round(f_max(f_min(v, f_set1(127.0f)), f_set1(-127.0f)))",
         "i_round(v)",
     ),
