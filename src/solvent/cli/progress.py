@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from solvent.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -32,16 +34,16 @@ class _Bar:
         self._timer.start()
 
     def tell(self, text: str, share: float | None = None) -> None:
-        self._text, self._share, self._known = text, share or 0.0, share is not None
+        self._text, self._share, self._known = printable(text), share or 0.0, share is not None
         if self._shown is not None:
             bar, task = self._shown
-            bar.update(task, description=text, total=1.0 if self._known else None, completed=self._share)
+            bar.update(task, description=self._text, total=1.0 if self._known else None, completed=self._share)
 
     def _begin(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         bar = Progress(*columns, console=Console(stderr=True), transient=True, get_time=monotonic)
         task = bar.add_task("", total=None)
         bar.tasks[0].start_time = self._begun_s

@@ -51,6 +51,13 @@ def test_a_long_wait_shows_what_was_told_before_and_after(monkeypatch: pytest.Mo
     assert terminal.getvalue().endswith("\x1b[2K")
 
 
+def test_a_name_is_shown_harmless_and_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_of(monkeypatch, 0.05)
+    with progress() as tell:
+        tell("a[/b]\x1b[31m\udcff", None)
+        assert until(lambda: "a[/b]\\x1b[31m\\xff" in terminal.getvalue())
+
+
 def test_the_time_counts_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = iter([1000.0])
     monkeypatch.setattr(module, "monotonic", lambda: next(now_s, 1075.0))
