@@ -24,7 +24,7 @@ using namespace solvent;
 
 namespace {
 
-constexpr int kColumns[] = {32, 96, 1056, 2112}, kCounts[] = {1, 31, 32, 33, 47, 48, 49, 63, 64, 65, 80, 95, 100, 129, 200};
+constexpr int kColumns[] = {32, 96, 1056, 2112}, kCounts[] = {1, 23, 24, 25, 47, 48, 49, 63, 64, 65, 80, 95, 100, 129, 200};
 
 const Kernels* named(const char* name) {
     for (const Kernels* kernels : runnable_kernels())

@@ -41,8 +41,8 @@ FAULTS = {
     "no number": (
         ASIMD_DOT,
         "asimd.inl",
-        "vbslq_f32(vcgtq_f32(a.part[i], b.part[i]), a.part[i], b.part[i])",
-        "vmaxq_f32(a.part[i], b.part[i])",
+        "vbslq_f32(vcltq_f32(a.part[i], b.part[i]), a.part[i], b.part[i])",
+        "vminq_f32(a.part[i], b.part[i])",
     ),
 }
 
