@@ -94,13 +94,15 @@ FileMatrix file_matrix(const std::string& type, int n_rows, int n_cols, const By
     return file;
 }
 
+// packed_for: kernels whose layout ternary weights of one scale get; empty: two bits a weight.
 BoundMatrix new_matrix(const std::string& type, int n_rows, int n_cols, nb::object bytes, float scale, bool per_token, nb::object source,
-                       int n_threads, bool lazy) {
+                       int n_threads, bool lazy, const std::string& packed_for) {
+    const Format one_scale_ternary = packed_for.empty() ? Format::t2 : kernels_named(packed_for).one_scale_ternary;
     const FileMatrix file = file_matrix(type, n_rows, n_cols, nb::cast<Bytes>(bytes), scale, source, lazy);
     std::unique_ptr<Matrix> made;
     {
         nb::gil_scoped_release release;
-        made = plan_matrix(file, per_token);
+        made = plan_matrix(file, per_token, one_scale_ternary);
         if (!lazy) pack(*made, n_threads);
     }
     return {std::move(made), bytes};
@@ -469,15 +471,19 @@ NB_MODULE(_native, m) {
     m.def("cpu_features", [] { return words(true); }, "Words of the features that this CPU has and its system permits.");
     m.def("feature_words", [] { return words(false); }, "Words of all features that detection knows.");
     m.def("kernel_names", &kernel_names, "Kernels that this CPU can run, best first.");
+    m.def("packs_fives", [](const std::string& name) { return kernels_named(name).one_scale_ternary == Format::t5; }, nb::arg("kernels"),
+          "Whether ternary weights of one scale lie five to a byte where these kernels run.");
     m.def("read_bandwidth", &read_bandwidth, nb::arg("n_bytes"), nb::arg("n_threads") = 1, nb::arg("n_passes") = 5,
           nb::call_guard<nb::gil_scoped_release>(), "Bytes per second of the fastest sequential read of a fresh buffer.");
 
     nb::class_<BoundMatrix>(m, "Matrix")
         .def("__init__",
              [](BoundMatrix* self, const std::string& type, int n_rows, int n_cols, nb::object data, float scale, bool per_token, nb::object source,
-                int n_threads, bool lazy) { new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token, source, n_threads, lazy)); },
+                int n_threads, bool lazy, const std::string& packed_for) {
+                 new (self) BoundMatrix(new_matrix(type, n_rows, n_cols, data, scale, per_token, source, n_threads, lazy, packed_for));
+             },
              nb::arg("type"), nb::arg("n_rows"), nb::arg("n_cols"), nb::arg("data"), nb::arg("scale") = 1.0f, nb::arg("per_token") = false,
-             nb::arg("source") = nb::none(), nb::arg("n_threads") = 1, nb::arg("lazy") = false)
+             nb::arg("source") = nb::none(), nb::arg("n_threads") = 1, nb::arg("lazy") = false, nb::arg("packed_for") = "")
         .def("rounded",
              [](const BoundMatrix& b, int bits, int n_threads) {
                  const Format format = rounded_format(*b.matrix, bits);

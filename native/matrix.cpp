@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "half.hpp"
+#include "kernels/fives.hpp"
 #include "rounding.hpp"
 
 namespace solvent {
@@ -67,7 +68,8 @@ Pages::~Pages() {
 
 Wants Matrix::wants() const {
     switch (view.format) {
-        case Format::t2: return Wants::token;
+        case Format::t2:
+        case Format::t5: return Wants::token;
         case Format::f16:
         case Format::bf16:
         case Format::f32: return per_token ? Wants::rounded : Wants::floats;
@@ -155,6 +157,27 @@ void pack_ternary_row(const RowCodes& row, int lane, int n_blocks, uint8_t* pane
     }
 }
 
+// The same of n_cols codes, five to a byte.
+void pack_fives(const RowCodes& row, int lane, int n_cols, uint8_t* panel) {
+    for (int first = 0; first < n_cols; first += 4 * kFive)
+        for (int i = 0; i < 4; ++i) {
+            int code[kFive];
+            for (int j = 0; j < kFive; ++j) code[j] = first + 4 * j < n_cols ? row.codes[static_cast<size_t>(first + 4 * j + i)] : 0;
+            panel[static_cast<size_t>(first / (4 * kFive)) * 64 + static_cast<size_t>(4 * lane + i)] =
+                five_in_byte(code[0], code[1], code[2], code[3], code[4]);
+        }
+}
+
+size_t ternary_codes_bytes(Format format, int n_blocks) {
+    const size_t n = static_cast<size_t>(n_blocks) * kBlock;
+    return format == Format::t5 ? (n + 4 * kFive - 1) / (4 * kFive) * 64 : n * 4;
+}
+
+void set_panel_bytes(Matrix& m, size_t panel_bytes) {
+    m.view.panel_bytes = panel_bytes;
+    m.bytes_per_pass = static_cast<size_t>(m.view.n_panels) * panel_bytes;
+}
+
 std::unique_ptr<Matrix> start(const FileMatrix& file, Format format, size_t panel_bytes) {
     auto m = std::make_unique<Matrix>();
     m->file = file;
@@ -164,9 +187,8 @@ std::unique_ptr<Matrix> start(const FileMatrix& file, Format format, size_t pane
     m->view.n_panels = (file.n_rows + kRows - 1) / kRows;
     m->view.n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     m->view.group_blocks = 1;
-    m->view.panel_bytes = panel_bytes;
     m->view.scale = 1.0f;
-    m->bytes_per_pass = static_cast<size_t>(m->view.n_panels) * panel_bytes;
+    set_panel_bytes(*m, panel_bytes);
     return m;
 }
 
@@ -235,7 +257,7 @@ bool one_scale(const FileMatrix& file, float& scale) {
     return true;
 }
 
-std::unique_ptr<Matrix> plan_ternary(const FileMatrix& file, bool per_token) {
+std::unique_ptr<Matrix> plan_ternary(const FileMatrix& file, bool per_token, Format one_scale_ternary) {
     float scale = file.scale;
     const bool outside = file.type->scale_at < 0;
     const bool single = per_token && (outside || one_scale(file, scale));
@@ -243,15 +265,18 @@ std::unique_ptr<Matrix> plan_ternary(const FileMatrix& file, bool per_token) {
     const int n_blocks = (file.n_cols + kBlock - 1) / kBlock;
     const int group = std::max(1, outside ? n_blocks : file.type->weights / kBlock);
     const size_t n_groups = single ? 0 : static_cast<size_t>((n_blocks + group - 1) / group);
-    auto m = start(file, single ? Format::t2 : Format::t2g, static_cast<size_t>(n_blocks) * 128 + n_groups * 32);
+    const Format format = !single ? Format::t2g : file.n_cols > kMostFiveCols ? Format::t2 : one_scale_ternary;
+    auto m = start(file, format, ternary_codes_bytes(format, n_blocks) + n_groups * 32);
     m->view.group_blocks = group;
     // One scale outside the blocks is a float32: the halves, which don't hold it, are 1 then.
     m->view.scale = single || outside ? scale : 1.0f;
     return m;
 }
 
-void pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
+// Gives whether all codes were below 3; where they aren't, t5 doesn't hold them.
+bool pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
     const FileMatrix& file = m.file;
+    std::atomic<bool> ternary{true};
     const bool grouped = m.view.format == Format::t2g, outside = file.type->scale_at < 0;
     const int n_blocks = m.view.n_blocks, group = m.view.group_blocks;
     each_row(file, m.view.n_panels * kRows, n_threads, [&](int r, RowCodes& row) {
@@ -260,6 +285,11 @@ void pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
         const size_t n_known = known ? static_cast<size_t>(file.n_cols) : 0;
         std::memset(row.codes.data() + n_known, 1, row.codes.size() - n_known);
         uint8_t* panel = data + static_cast<size_t>(r / kRows) * m.view.panel_bytes;
+        if (m.view.format == Format::t5) {
+            pack_fives(row, r % kRows, n_blocks * kBlock, panel);
+            if (*std::max_element(row.codes.begin(), row.codes.end()) > 2) ternary.store(false, std::memory_order_relaxed);
+            return true;
+        }
         pack_ternary_row(row, r % kRows, n_blocks, panel);
         uint8_t* scales = panel + static_cast<size_t>(n_blocks) * 128;
         bool finite = true;
@@ -270,6 +300,7 @@ void pack_ternary(const Matrix& m, uint8_t* data, int n_threads) {
         }
         return finite;
     });
+    return ternary;
 }
 
 Format block_format(FileKind kind) {
@@ -285,12 +316,12 @@ Format block_format(FileKind kind) {
 
 }  // namespace
 
-std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token) {
+std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token, Format one_scale_ternary) {
     std::unique_ptr<Matrix> m;
     if (file.type->is_float()) {
         m = make_floats(file);
     } else if (file.type->ternary()) {
-        m = plan_ternary(file, per_token);
+        m = plan_ternary(file, per_token, one_scale_ternary);
     } else {
         const Format format = block_format(file.type->kind);
         m = start(file, format, shape_of(format).panel_bytes(file.n_cols / kBlock));
@@ -308,7 +339,11 @@ void pack(Matrix& m, int n_threads) {
     in_order.file = m.file;
     in_order.file.file = nullptr;
     if (m.file.type->ternary()) {
-        pack_ternary(in_order, data, n_threads);
+        if (!pack_ternary(in_order, data, n_threads)) {
+            m.view.format = Format::t2;
+            set_panel_bytes(m, ternary_codes_bytes(Format::t2, m.view.n_blocks));
+            return pack(m, n_threads);
+        }
     } else {
         const PanelShape s = shape_of(m.view.format);
         each_row(in_order.file, m.file.n_rows, n_threads, [&](int r, RowCodes& row) {
@@ -320,12 +355,6 @@ void pack(Matrix& m, int n_threads) {
     }
     m.pages = std::move(pages);
     m.view.data = data;
-}
-
-std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads) {
-    auto m = plan_matrix(file, per_token);
-    pack(*m, n_threads);
-    return m;
 }
 
 Rounded round_matrix(const FileMatrix& file, Format format, int n_threads) {

@@ -1,5 +1,5 @@
 // A matrix as the kernels read it: packed into panels of 16 rows, or the file's own rows where they are floats.
-// Not here: arithmetic. Enter at make_matrix(). The layouts: docs/reference/weight-panels.md.
+// Not here: arithmetic. Enter at plan_matrix() and pack(). The layouts: docs/reference/weight-panels.md.
 #pragma once
 
 #include <memory>
@@ -42,13 +42,11 @@ struct Matrix {
 };
 
 // All but the panels: sizes are known, products are not possible yet.
-// per_token: activations are int8 per token, as BitNet is trained.
-std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token);
+// per_token: activations are int8 per token, as BitNet is trained.   one_scale_ternary: t2 or t5, as its kernels want it.
+std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token, Format one_scale_ternary);
 
-// Fills the panels, where they aren't yet.
+// Fills the panels, where they aren't yet. A matrix that isn't ternary though its type is (code 3) becomes t2.
 void pack(Matrix& m, int n_threads);
-
-std::unique_ptr<Matrix> make_matrix(const FileMatrix& file, bool per_token, int n_threads);
 
 // The file's weights rounded to other codes: q4_0, q6_k or q8_0.   Columns are a multiple of 32.
 struct Rounded {

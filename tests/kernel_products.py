@@ -43,6 +43,16 @@ def random_matrix(kind: str, n_rows: int, n_cols: int, seed: int = 0) -> Tensor:
     return engine_models.random_tensor(f"blk.{n_rows}.attn_q.weight", kind, (n_rows, n_cols), seed)
 
 
+def one_scale(tensor: Tensor) -> Tensor:
+    """The tensor with the first block's scale in all blocks, as BitNets come in types that have one for each."""
+    if tensor.type not in engine_models.SCALES:
+        return tensor
+    start, _ = engine_models.SCALES[tensor.type]
+    data = tensor.data.reshape(-1, TYPES[tensor.type][1]).copy()
+    data[:, start : start + 2] = data[0, start : start + 2]
+    return dataclasses.replace(tensor, data=data.reshape(-1))
+
+
 def random_bytes(kind: str, n_rows: int, n_cols: int, seed: int) -> Tensor:
     """Any bytes, but for scales and minima that are no finite number, which aren't packed; they may be 0 or huge.
     Floats may be infinite or no number."""
@@ -62,10 +72,18 @@ def random_x(n_tokens: int, n_cols: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def multiply(
-    tensor: Tensor, x: NDArray[np.float32], kernel: str, n_together: int = 1, *, per_token: bool = False
+    tensor: Tensor,
+    x: NDArray[np.float32],
+    kernel: str,
+    n_together: int = 1,
+    *,
+    per_token: bool = False,
+    packed_for: str = "",
 ) -> NDArray[np.float32]:
-    """x · Wᵀ by the native kernels of that name."""
-    matrix = native.extension().Matrix(tensor.type, *tensor.shape, tensor.data, tensor.scale, per_token)
+    """x · Wᵀ by the native kernels of that name, from panels as these or others want them."""
+    matrix = native.extension().Matrix(
+        tensor.type, *tensor.shape, tensor.data, tensor.scale, per_token, packed_for=packed_for or kernel
+    )
     y: NDArray[np.float32] = matrix.multiply(x, kernel, n_together)
     return y
 

@@ -131,7 +131,9 @@ def stacked(model: Any) -> list[tuple[Any, int]]:
         rows = sum(t.shape[0] for t in tensors)
         data = np.concatenate([t.data for t in tensors])
         per_token = model.config.int8_per_token and len(tensors) > 1
-        found.append((native.extension().Matrix(kind, rows, columns, data, scale, per_token), columns))
+        found.append(
+            (native.extension().Matrix(kind, rows, columns, data, scale, per_token, packed_for=model.kernel), columns)
+        )
     return found
 
 

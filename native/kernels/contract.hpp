@@ -18,6 +18,7 @@ enum class Format : int32_t {
     q5_k,  // 5 bits, the same
     q6_k,  // 6 bits, codes offset by 32, int8 scale per 16 under an f16 per 256
     t2,    // 2 bits (code = weight + 1), one scale for the matrix; activations int8 per token
+    t5,    // the same in 1.6 bits: five codes to a byte
     t2g,   // 2 bits, f16 scale per group of 32·n, times one for the matrix; activations int8 per 32
     f16,   // rows of the file
     bf16,
@@ -38,7 +39,7 @@ struct MatrixView {
     int32_t group_blocks;  // t2g: blocks per scale
     const uint8_t* data;
     size_t panel_bytes;  // panel formats: from one panel to the next; row formats: from one row to the next
-    float scale;         // t2, t2g
+    float scale;         // t2, t5, t2g
 };
 
 // Activations of tokens: int8 per block of 32 (q, d, sum), int8 per token (q, d[0], sum[0]) or float (x).
@@ -148,6 +149,9 @@ constexpr std::ptrdiff_t kAhead = 12'288;
 
 struct Kernels {
     const char* name;
+    // What ternary weights of one scale are packed as: t5 where taking five apart costs less than the bytes that it saves,
+    // else t2. Products of either run on every table.
+    Format one_scale_ternary;
     // y[rows] = W·x for panels [begin, end) of w. y has room for whole panels. ahead: bytes from what is read to what is
     // fetched meanwhile, kAhead or the way to where the thread reads on.
     void (*gemv)(const MatrixView& w, int begin, int end, const Activations& x, float* y, std::ptrdiff_t ahead);

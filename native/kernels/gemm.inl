@@ -189,6 +189,33 @@ inline void unpack_t2(const uint8_t* codes, int n_blocks, size_t ahead, uint8_t*
     }
 }
 
+// The same of five codes to a byte: n_units of 20 columns as quads of `made` bytes.
+template <typename Made>
+inline void unpack_t5(const uint8_t* codes, int n_units, size_t ahead, uint8_t* out, const Made& made) {
+    for (int u = 0; u < n_units; ++u, codes += 64, out += 64 * kFive) {
+        fetch_ahead<64>(codes, static_cast<std::ptrdiff_t>(ahead));
+        const Fives five(codes);
+#pragma GCC unroll 5
+        for (int j = 0; j < kFive; ++j) b_store(out + 64 * j, made(five.quad(j)));
+    }
+}
+
+// Where a chunk of columns of ternary weights of one scale begins and ends.
+template <Format format>
+struct TernaryChunk {
+    // Blocks, of whole units of 20 columns, too; an even number, as two make a tile.
+    static constexpr int blocks = format == Format::t5 ? static_cast<int>(kGemmCols) / 160 * 5 : static_cast<int>(kGemmCols) / kBlock;
+    static constexpr int cols_of_64_bytes = format == Format::t5 ? 4 * kFive : 16;
+    const uint8_t* codes;
+    int n;        // blocks
+    int n_units;  // of 64 bytes
+    TernaryChunk(const MatrixView& w, int panel, int first)
+        : codes(w.data + static_cast<size_t>(panel) * w.panel_bytes + static_cast<size_t>(first * kBlock / cols_of_64_bytes) * 64),
+          n(min_int(blocks, w.n_blocks - first)),
+          n_units((n * kBlock + cols_of_64_bytes - 1) / cols_of_64_bytes) {}
+};
+static_assert(TernaryChunk<Format::t5>::blocks * kBlock % (4 * kFive) == 0 && TernaryChunk<Format::t5>::blocks % 2 == 0, "chunks are whole units and tiles");
+
 inline void gemm_t2g(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                      size_t y_stride, uint8_t* scratch) {
     const Unpacked u = unpacked_in(scratch, 0, n_tokens, w.n_cols);
@@ -228,18 +255,21 @@ inline void t2_tile(const Unpacked* w, int n_blocks, const Activations& x, int t
         for (int p = 0; p < N; ++p) i_store(sums[p] + 16 * (token + t), acc[p * T + t]);
 }
 
-template <int N>
+template <Format format, int N>
 inline void t2_panels(const MatrixView& w, int panel, const Activations& x, int n_tokens, float* y, size_t y_stride,
                       uint8_t* scratch) {
     const Unpacked u[2] = {unpacked_in(scratch, 0, n_tokens, w.n_cols), unpacked_in(scratch, 1, n_tokens, w.n_cols)};
     int32_t* const sums[2] = {u[0].sums, u[1].sums};
-    const int chunk = static_cast<int>(kGemmCols) / kBlock;
     for (int p = 0; p < N; ++p)
         for (int t = 0; t < n_tokens; ++t) i_store(sums[p] + 16 * t, i_set1(-x.sum[t * x.d_stride]));
-    for (int first = 0; first < w.n_blocks; first += chunk) {
-        const int n = min_int(chunk, w.n_blocks - first);
-        for (int p = 0; p < N; ++p)
-            unpack_t2(w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128, n, N * w.panel_bytes, u[p].codes);
+    for (int first = 0; first < w.n_blocks; first += TernaryChunk<format>::blocks) {
+        int n = 0;
+        for (int p = 0; p < N; ++p) {
+            const TernaryChunk<format> chunk(w, panel + p, first);
+            n = chunk.n;
+            if constexpr (format == Format::t5) unpack_t5(chunk.codes, chunk.n_units, N * w.panel_bytes, u[p].codes, [](B quad) { return quad; });
+            else unpack_t2(chunk.codes, n, N * w.panel_bytes, u[p].codes);
+        }
         int t = 0;
         for (; t + kTileTokens <= n_tokens; t += kTileTokens) t2_tile<N, kTileTokens>(u, n, x, t, first, sums);
         for (; t < n_tokens; ++t) t2_tile<N, 1>(u, n, x, t, first, sums);
@@ -250,11 +280,12 @@ inline void t2_panels(const MatrixView& w, int panel, const Activations& x, int 
                     f_mul(f_from_i(i_load(sums[p] + 16 * t)), f_set1(w.scale * x.d[t * x.d_stride])));
 }
 
+template <Format format>
 inline void gemm_t2(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                     size_t y_stride, uint8_t* scratch) {
     int panel = begin;
-    for (; panel + kTilePanels <= end; panel += kTilePanels) t2_panels<kTilePanels>(w, panel, x, n_tokens, y, y_stride, scratch);
-    for (; panel < end; ++panel) t2_panels<1>(w, panel, x, n_tokens, y, y_stride, scratch);
+    for (; panel + kTilePanels <= end; panel += kTilePanels) t2_panels<format, kTilePanels>(w, panel, x, n_tokens, y, y_stride, scratch);
+    for (; panel < end; ++panel) t2_panels<format, 1>(w, panel, x, n_tokens, y, y_stride, scratch);
 }
 
 void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y, size_t y_stride,
@@ -267,7 +298,8 @@ void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_t
         case Format::q4_k: return gemm_blocks<Format::q4_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::q5_k: return gemm_blocks<Format::q5_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::q6_k: return gemm_blocks<Format::q6_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
-        case Format::t2: return gemm_t2(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t2: return gemm_t2<Format::t2>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t5: return gemm_t2<Format::t5>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::t2g: return gemm_t2g(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n_tokens, y, y_stride);
         case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n_tokens, y, y_stride);

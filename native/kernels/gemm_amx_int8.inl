@@ -73,20 +73,22 @@ inline void t2_tiles(Tiles& tiles, const Unpacked* w, int n_steps, int depth, co
 }
 
 // N panels from `panel` on; depth: columns of one product. The last tile's tokens are summed apart: it may repeat others.
-template <int N>
+template <Format format, int N>
 inline void tiled_t2_panels(Tiles& tiles, const MatrixView& w, int panel, const Activations& x, int n_tokens, int depth, float* y,
                             size_t y_stride, uint8_t* scratch) {
     const Unpacked u[2] = {unpacked_in(scratch, 0, n_tokens, w.n_cols), unpacked_in(scratch, 1, n_tokens, w.n_cols)};
     alignas(64) int32_t last[2][kTileSums] = {};
-    const int chunk = static_cast<int>(kGemmCols) / kBlock, last_token = n_tokens - kTokenTile;
+    const int last_token = n_tokens - kTokenTile;
     for (int p = 0; p < N; ++p)
         for (int t = 0; t < n_tokens; ++t) i_store(u[p].sums + kRows * t, i_zero());
     const int n_whole = (n_tokens - 1) / kTokenTile;  // tiles before the last
-    for (int first = 0; first < w.n_blocks; first += chunk) {
-        const int n = min_int(chunk, w.n_blocks - first), steps = n * kBlock / depth;
+    for (int first = 0; first < w.n_blocks; first += TernaryChunk<format>::blocks) {
+        int steps = 0;
         for (int p = 0; p < N; ++p) {
-            const uint8_t* codes = w.data + static_cast<size_t>(panel + p) * w.panel_bytes + static_cast<size_t>(first) * 128;
-            unpack_signed<2, 1, 128>(codes, n, codes, N * w.panel_bytes, u[p].codes);
+            const TernaryChunk<format> chunk(w, panel + p, first);
+            steps = chunk.n * kBlock / depth;
+            if constexpr (format == Format::t5) unpack_t5(chunk.codes, chunk.n_units, N * w.panel_bytes, u[p].codes, b_minus<1>);
+            else unpack_signed<2, 1, 128>(chunk.codes, chunk.n, chunk.codes, N * w.panel_bytes, u[p].codes);
         }
         const auto tile = [&](int i) {
             const bool whole = i < n_whole;
@@ -112,13 +114,14 @@ inline void tiled_t2_panels(Tiles& tiles, const MatrixView& w, int panel, const 
         }
 }
 
+template <Format format>
 inline void tiled_t2(const MatrixView& w, int begin, int end, const Activations& x, int n_tokens, float* y,
                      size_t y_stride, uint8_t* scratch) {
     const int depth = w.n_blocks % 2 ? kBlock : 2 * kBlock;
     Tiles tiles(TiledShapes(depth).of);
     int panel = begin;
-    for (; panel + 2 <= end; panel += 2) tiled_t2_panels<2>(tiles, w, panel, x, n_tokens, depth, y, y_stride, scratch);
-    for (; panel < end; ++panel) tiled_t2_panels<1>(tiles, w, panel, x, n_tokens, depth, y, y_stride, scratch);
+    for (; panel + 2 <= end; panel += 2) tiled_t2_panels<format, 2>(tiles, w, panel, x, n_tokens, depth, y, y_stride, scratch);
+    for (; panel < end; ++panel) tiled_t2_panels<format, 1>(tiles, w, panel, x, n_tokens, depth, y, y_stride, scratch);
 }
 
 // y = Σ weight · outlier for every token.
@@ -236,7 +239,8 @@ void tiled_gemm(const MatrixView& w, int begin, int end, const Activations& x, i
         case Format::q4_k: return tiled_blocks<Format::q4_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::q5_k: return tiled_blocks<Format::q5_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::q6_k: return tiled_blocks<Format::q6_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
-        case Format::t2: return tiled_t2(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t2: return tiled_t2<Format::t2>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::t5: return tiled_t2<Format::t5>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::t2g: return tiled_t2g(w, begin, end, x, n_tokens, y, y_stride, scratch);
         default: return gemm(w, begin, end, x, n_tokens, y, y_stride, scratch);
     }

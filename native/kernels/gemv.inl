@@ -100,6 +100,46 @@ inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, 
     }
 }
 
+// The same from five codes to a byte, 20 columns in 64 bytes. One token sums each code where it stands in its byte: 4, 16,
+// 64 and 81 times itself, which the sums are divided by at last. Behind the last block's columns nothing is read.
+template <int T>
+inline void gemv_t5_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
+    constexpr bool in_place = T == 1;
+    constexpr int sums = in_place ? kFive : 2;
+    const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
+    Activations own[T];
+    I acc[T][sums];
+    for (int t = 0; t < T; ++t) {
+        own[t] = token_of(x, token + t);
+        for (int s = 0; s < sums; ++s) acc[t][s] = s ? i_zero() : i_set1(-own[t].sum[0]);
+    }
+    const auto add = [&](int unit, int n_quads) {
+        if (fetch) fetch_ahead<64>(codes, ahead);
+        const Fives five(codes);
+        codes += 64;
+#pragma GCC unroll 5
+        for (int j = 0; j < kFive; ++j) {
+            if (j >= n_quads) break;
+            const B four = in_place ? five.in_place(j) : five.quad(j);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; ++t) {
+                I& sum = acc[t][j % sums];
+                const int8_t* q = own[t].q + 4 * (kFive * unit + j);
+                sum = in_place ? dot_u8(sum, four, q) : dot_u7(sum, four, q);
+            }
+        }
+    };
+    const int n_quads = kBlock / 4 * w.n_blocks, n_whole = n_quads / kFive;
+    for (int u = 0; u < n_whole; ++u) add(u, kFive);
+    if (n_quads % kFive) add(n_whole, n_quads % kFive);
+    for (int t = 0; t < T; ++t) {
+        I total;
+        if constexpr (in_place) total = sum_of_places(acc[t]);
+        else total = i_add(acc[t][0], acc[t][1]);
+        f_store(y + t * y_stride + static_cast<size_t>(panel) * kRows, f_mul(f_from_i(total), f_set1(w.scale * own[t].d[0])));
+    }
+}
+
 // Ternary with a scale per group: activations are int8 per block, so the sum turns to floats at every block.
 template <int T>
 inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
@@ -130,6 +170,7 @@ inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x,
 template <Format format, int T>
 inline void any_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
     if constexpr (format == Format::t2) gemv_t2_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
+    else if constexpr (format == Format::t5) gemv_t5_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
     else if constexpr (format == Format::t2g) gemv_t2g_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
     else gemv_panel<format, T>(w, panel, x, token, fetch, ahead, y, y_stride);
 }
@@ -156,6 +197,7 @@ inline void gemv_few(const MatrixView& w, int begin, int end, const Activations&
         case Format::q5_k: return gemv_tokens<Format::q5_k>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::q6_k: return gemv_tokens<Format::q6_k>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::t2: return gemv_tokens<Format::t2>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::t5: return gemv_tokens<Format::t5>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::t2g: return gemv_tokens<Format::t2g>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n, y, y_stride);
         case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n, y, y_stride);

@@ -3,6 +3,7 @@
 // defines SOLVENT_TILES: products of many tokens then run on those.
 #include "../half.hpp"
 #include "contract.hpp"
+#include "fives.hpp"
 
 namespace solvent { namespace {
 
@@ -22,6 +23,7 @@ struct Count {
 #include "encode.inl"
 #include "key_sums.inl"
 #include "panels.inl"
+#include "fives.inl"
 #include "rows.inl"
 #include "gemv.inl"
 #include "gemm.inl"
@@ -35,7 +37,7 @@ struct Count {
 namespace solvent {
 
 const Kernels& SOLVENT_TABLE() {
-    static constexpr Kernels table = {SOLVENT_NAME, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
+    static constexpr Kernels table = {SOLVENT_NAME, kOneScaleTernary, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
                                       silu_mul, relu2_mul, rope, store_half, attend,
                                       turn, turn_back, subtract_halves, encode, square_sum, key_sums, quantise_query, argmax,
                                       screen_floor, screen_rows};

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "../kernels/fives.hpp"
+
 namespace solvent { namespace {
 
 constexpr int kTileTokens = 8;
@@ -113,6 +115,18 @@ struct Table {
     }
 #endif
 };
+
+#if defined(__AVX512VBMI__)
+#define SOLVENT_OWN_FIVES
+// The first four codes of 64 bytes of five, in two bits each, and 81 times the fifth.
+inline void take_fives(const uint8_t* p, B& four, B& fifth) {
+    // What is below 81 wraps to a large byte, so the smaller of both is the rest.
+    const __m512i all = b_load(p), one = _mm512_set1_epi8(kFifth);
+    const __m512i once = _mm512_min_epu8(all, _mm512_sub_epi8(all, one)), rest = _mm512_min_epu8(once, _mm512_sub_epi8(once, one));
+    four = _mm512_permutex2var_epi8(b_load(kFourOfRest.at), rest, b_load(kFourOfRest.at + 64));
+    fifth = _mm512_sub_epi8(all, rest);
+}
+#endif
 
 // Lane i from lane i ^ n.
 template <int n>

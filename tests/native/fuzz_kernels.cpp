@@ -120,13 +120,19 @@ int fuzz_product(const std::vector<const Kernels*>& all) {
     for (size_t i = 0; i < bytes.n; ++i) bytes.get()[i] = sane ? static_cast<uint8_t>(word() & 0x3B) : static_cast<uint8_t>(word());
     FileMatrix file = {type, bytes.get() + shift, n_rows, n_cols, number(below(9)), false};
     const bool per_token = below(2);
+    const Format one_scale_ternary = below(2) ? Format::t5 : Format::t2;
+    const auto packed_matrix = [&] {
+        auto made = plan_matrix(file, per_token, one_scale_ternary);
+        pack(*made, 1 + below(2));
+        return made;
+    };
     std::unique_ptr<Matrix> m;
     try {
-        m = make_matrix(file, per_token, 1 + below(2));
+        m = packed_matrix();
     } catch (const std::invalid_argument&) {  // a scale that is no finite number
         for (size_t i = 0; i < bytes.n; ++i) bytes.get()[i] &= 0x3B;
         file.scale = 0.5f;
-        m = make_matrix(file, per_token, 1 + below(2));
+        m = packed_matrix();
     }
     // Packed matrices share a mapping, where a step beyond one is into the next.
     const size_t packed = static_cast<size_t>(m->view.n_panels) * m->view.panel_bytes;

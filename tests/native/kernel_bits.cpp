@@ -59,7 +59,7 @@ void panel_products(Random& random, int most) {
                 const int n_blocks = n_cols / kBlock;
                 MatrixView w = {s.format, 4 * kRows, n_cols, 4, n_blocks, group, nullptr, 0, 0.375f};
                 const std::vector<uint8_t> data = panels(random, s, w);
-                products(s.name, w, Tokens(random, most, n_cols, s.format == Format::t2), most);
+                products(s.name, w, Tokens(random, most, n_cols, is_one_scale(s.format)), most);
             }
 }
 

@@ -42,7 +42,11 @@ const Shape kShapes[] = {
     {"q4_0", Format::q4_0, 4, 32, 1, 0}, {"q4_1", Format::q4_1, 4, 32, 1, 1}, {"q8_0", Format::q8_0, 8, 32, 1, 0},
     {"q4_k", Format::q4_k, 4, 16, 1, 1}, {"q5_k", Format::q5_k, 5, 16, 1, 1}, {"q6_k", Format::q6_k, 6, 16, 2, 0},
     {"t2", Format::t2, 2, 32, 0, 0},     {"t2g", Format::t2g, 2, 32, 1, 0},
+    {"t5", Format::t5, 2, 32, 0, 0},
 };
+
+// Ternary with one scale a matrix, whose activations have one a token.
+inline bool is_one_scale(Format format) { return format == Format::t2 || format == Format::t5; }
 
 inline void put_halves(Random& random, uint8_t* p, size_t n_bytes) {
     for (size_t i = 0; i < n_bytes; i += 2) {
@@ -53,9 +57,10 @@ inline void put_halves(Random& random, uint8_t* p, size_t n_bytes) {
 
 inline std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w) {
     const int n_blocks = w.n_blocks, n_groups = (n_blocks + w.group_blocks - 1) / w.group_blocks;
-    const size_t codes = static_cast<size_t>(n_blocks) * s.bits * 64;
+    const bool fives = s.format == Format::t5;
+    const size_t codes = fives ? static_cast<size_t>(n_blocks * kBlock + 19) / 20 * 64 : static_cast<size_t>(n_blocks) * s.bits * 64;
     const int n_scales = s.format == Format::t2g ? n_groups : n_blocks * (s.halves + s.has_min);
-    const size_t scales = s.format == Format::t2 ? 0 : static_cast<size_t>(n_scales) * s.scale_bytes;
+    const size_t scales = is_one_scale(s.format) ? 0 : static_cast<size_t>(n_scales) * s.scale_bytes;
     // Scales of 16 bytes are int8, under an f16 for every kFineBlocks blocks.
     const bool fine = s.scale_bytes == 16;
     const size_t above = fine ? static_cast<size_t>((n_blocks + kFineBlocks - 1) / kFineBlocks) * 32 * (1 + s.has_min) : 0;
@@ -66,7 +71,9 @@ inline std::vector<uint8_t> panels(Random& random, const Shape& s, MatrixView& w
         // The first panel holds the largest codes only, the second the smallest: what 16 bits might not hold shows there.
         for (size_t i = 0; i < codes; ++i) {
             p[i] = static_cast<uint8_t>(panel == 0 ? 255 : panel == 1 ? 0 : random.below(256));
-            if (s.bits == 2) {
+            if (fives) {
+                p[i] = static_cast<uint8_t>(panel == 0 ? 242 : panel == 1 ? 0 : random.below(243));
+            } else if (s.bits == 2) {
                 p[i] = 0;
                 for (int j = 0; j < 4; ++j) p[i] = static_cast<uint8_t>(p[i] | (panel == 0 ? 2 : random.below(3)) << 2 * j);
             }

@@ -27,12 +27,15 @@ float unit() { return static_cast<float>(static_cast<int64_t>(word() >> 40)) / 8
 struct Weights {
     std::vector<std::vector<uint8_t>> bytes;
     std::vector<std::unique_ptr<Matrix>> matrices;
+    Format one_scale_ternary = Format::t2;
 
     Matrix* make(const char* type_name, int n_rows, int n_cols, bool per_token) {
         const FileType* type = file_type(type_name);
         bytes.emplace_back(file_bytes(*type, n_rows, n_cols));
         std::vector<uint8_t>& data = bytes.back();
         for (auto& byte : data) byte = static_cast<uint8_t>(word());
+        if (type->kind == FileKind::hf_ternary)  // no code 3
+            for (auto& byte : data) byte = static_cast<uint8_t>(byte & ~(byte & byte >> 1 & 0x55));
         const float scale = 1.0f / std::sqrt(static_cast<float>(n_cols));
         if (type->kind == FileKind::f32)
             for (size_t i = 0; i < data.size(); i += 4) {
@@ -41,7 +44,8 @@ struct Weights {
             }
         if (type->kind == FileKind::q8_0)
             for (size_t i = 0; i < data.size(); i += 34) data[i] = 0, data[i + 1] = 0x10;  // 2⁻¹¹
-        matrices.push_back(make_matrix({type, data.data(), n_rows, n_cols, scale, false}, per_token, 2));
+        matrices.push_back(plan_matrix({type, data.data(), n_rows, n_cols, scale, false}, per_token, one_scale_ternary));
+        pack(*matrices.back(), 2);
         return matrices.back().get();
     }
 };
@@ -61,6 +65,7 @@ void fill(Model& m, const DecoderConfig& c, const Kernels& kernels, int n_thread
     const char* type = variant % 3 == 0 ? "f32" : variant % 3 == 1 ? "q8_0" : "hf_ternary";
     const bool bitnet = variant % 3 == 2;
     m.decoder = std::make_unique<Decoder>(c, kernels, n_threads);
+    m.weights.one_scale_ternary = kernels.one_scale_ternary;
     Decoder& d = *m.decoder;
     const int q = c.n_heads * c.head_size, kv = c.n_kv_heads * c.head_size;
     for (Layer& l : d.layers) {

@@ -44,7 +44,7 @@ struct Product {
         : w{s.format, 3 * kRows, n_cols, 3, n_cols / kBlock, 2, nullptr, 0, 0.375f},
           data(panels(random, s, w)),
           scratch(gemm_scratch_bytes(n_tokens_, n_cols)),
-          tokens(random, n_tokens_, n_cols, s.format == Format::t2),
+          tokens(random, n_tokens_, n_cols, is_one_scale(s.format)),
           n_tokens(n_tokens_),
           expected(static_cast<size_t>(3 * kRows * n_tokens_)),
           got(expected.size()) {

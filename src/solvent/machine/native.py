@@ -59,6 +59,14 @@ def kernel(name: str | None = None) -> str:
     return asked
 
 
+def packs_fives(name: str | None = None) -> bool:
+    """Whether ternary weights of one scale a matrix lie five to a byte where those kernels run, else four: `kernel`'s.
+
+    Raises: KernelError (not on this CPU).   Source: docs/reference/weight-panels.md"""
+    fives: bool = extension().packs_fives(kernel(name))
+    return fives
+
+
 def _extension() -> ModuleType | ImportError:
     try:
         from solvent.machine import _native

@@ -15,6 +15,7 @@ from kernel_products import (
     is_right,
     known_kernels,
     multiply,
+    one_scale,
     random_bytes,
     random_matrix,
     random_x,
@@ -48,16 +49,6 @@ def shapes(kind: str) -> Iterator[tuple[int, int]]:
     if kind != "hf_ternary":
         for n_cols in widths:
             yield 19, n_cols
-
-
-def one_scale(tensor: Tensor) -> Tensor:
-    """The tensor with the first block's scale in all blocks, as BitNets come in types that have one for each."""
-    if tensor.type not in engine_models.SCALES:
-        return tensor
-    start, _ = engine_models.SCALES[tensor.type]
-    data = tensor.data.reshape(-1, TYPES[tensor.type][1]).copy()
-    data[:, start : start + 2] = data[0, start : start + 2]
-    return dataclasses.replace(tensor, data=data.reshape(-1))
 
 
 def matrix(kind: str, n_rows: int, n_cols: int, *, per_token: bool) -> Tensor:
@@ -133,6 +124,40 @@ def test_all_kernel_sets_agree_in_every_bit(kind: str, per_token: bool) -> None:
         first, *others = (multiply(tensor, x, kernel, per_token=per_token) for kernel in HERE)
         for kernel, y in zip(HERE[1:], others, strict=True):
             assert np.array_equal(y, first), (kernel, n_rows, n_cols)
+
+
+@pytest.mark.parametrize("kind", engine_models.TERNARY)
+def test_either_packing_of_one_scale_has_the_same_bits_on_every_kernel_set(kind: str) -> None:
+    """Widths that begin and end chunks of 960 and 1,024 columns and units of 20; extremes of codes and activations."""
+    for n_cols in (256, 1024, 2304):
+        tensor = one_scale(random_matrix(kind, 36, n_cols))
+        x = random_x(30, n_cols)
+        x[0], x[1], x[2, 1:] = 1, -1, 0
+        first = multiply(tensor, x, "scalar", 1, per_token=True, packed_for="scalar")
+        assert is_right(first, tensor, x, per_token=True)
+        for kernel in HERE:
+            for packed_for in HERE:
+                for n_together in (1, 2, 13, 30):
+                    y = multiply(tensor, x, kernel, n_together, per_token=True, packed_for=packed_for)
+                    assert np.array_equal(y, first), (n_cols, kernel, packed_for, n_together)
+
+
+@pytest.mark.skipif(not any(native.packs_fives(kernel) for kernel in HERE), reason="no kernels here want fives")
+@pytest.mark.parametrize("kind", ["tq2_0", "i2_s", "hf_ternary"])
+def test_a_code_of_three_is_kept(kind: str) -> None:
+    """It stands for +2, which five to a byte don't hold: such a matrix has two bits a weight."""
+    tensor = one_scale(random_matrix(kind, 16, 512))
+    kernel = next(kernel for kernel in HERE if native.packs_fives(kernel))
+    sizes = []
+    for last in (0xAA, 0xFF):
+        data = tensor.data.copy()
+        data[37] = last
+        one = dataclasses.replace(tensor, data=data)
+        x = random_x(2, 512)
+        assert is_right(multiply(one, x, kernel, per_token=True), one, x, per_token=True)
+        packed = native.extension().Matrix(kind, 16, 512, data, tensor.scale, per_token=True, packed_for=kernel)
+        sizes.append(packed.n_bytes)
+    assert sizes == [26 * 64, 32 * 64]
 
 
 @all_forms

@@ -140,7 +140,7 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
 
 def _held(model: Model, context: int) -> dict[str, int]:
     """What the model keeps in memory; whole_head: on top, once all logits were asked for of a screened head."""
-    found = held(model.config, model.file.tensors, model.head, context, model.cache)
+    found = held(model.config, model.file.tensors, model.head, context, model.cache, model.kernel)
     return {
         "weights_bytes": found.weights_bytes,
         "head_bytes": found.head_bytes,

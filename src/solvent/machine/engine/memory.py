@@ -14,6 +14,7 @@ from math import ceil
 from pathlib import Path
 
 from solvent.errors import EngineError
+from solvent.machine import native
 from solvent.machine.engine.config import Config, tensor_shapes
 from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
 from solvent.machine.engine.model_file import Tensor
@@ -30,6 +31,9 @@ PANEL_BITS = {
     "tq1_0": 2.0625, "tq2_0": 2.0625, "q2_0_g64": 2.25, "q2_0_g128": 2.125, "i2_s": 2, "i2_s_arm": 2, "hf_ternary": 2,
 }  # fmt: skip
 PANEL_ROWS, BLOCK = 16, 32
+# Ternary weights of one scale a matrix, five to a byte: four bytes a row for so many columns.
+TERNARY = ("tq1_0", "tq2_0", "q2_0_g64", "q2_0_g128", "i2_s", "i2_s_arm", "hf_ternary")
+FIVES_BYTES, FIVES_COLUMNS = 4, 20
 SCREEN_BITS = 4.5
 # Beside its codes a screened row has its length and that of what the codes leave out, float32.
 SCREEN_ROW_BYTES = 8
@@ -63,12 +67,15 @@ def held(
     head: Head = "screened",
     context: int = 0,
     cache: CacheFormat = F16_CACHE,
+    kernel: str | None = None,
 ) -> Held:
     """What the model will hold with a cache of `context` tokens in a format.
 
-    Exactness: matrices to a page; of ternary ones in BitNet, one scale a matrix is taken for granted (3% at most).
+    kernel: what will run it; None: what `native.kernel` gives.
+
+    Exactness: matrices to a page; of ternary ones in BitNet, one scale a matrix is taken for granted, and no code 3.
     The table of embeddings, unless it is the head, is read by rows and not held.
-    Raises: EngineError (as head_used)"""
+    Raises: EngineError (as head_used); KernelError (BitNet without native kernels, or not the one asked for)"""
     name = head_tensor(config)
     used = head_used(head, tensors[name].type, config)
     whole = panel_bytes(tensors[name])
@@ -79,20 +86,31 @@ def held(
     elif used in BITS:
         head_bytes = _panels(rows, columns, ROUNDED_BITS[used])
     blocks = (tensors[one] for one in tensor_shapes(config) if one not in ("token_embd.weight", "output.weight"))
-    weights = sum(panel_bytes(tensor) for tensor in blocks)
+    fives = config.int8_per_token and native.packs_fives(kernel)
+    weights = sum(panel_bytes(tensor, fives=fives) for tensor in blocks)
     return Held(weights, head_bytes, later, cache_bytes(config, context, cache), context)
 
 
-def panel_bytes(tensor: Tensor) -> int:
-    """rows, filled up to 16 · columns, filled up to 32 · bits / 8 of a matrix in panels; the file's bytes of floats."""
+def panel_bytes(tensor: Tensor, *, fives: bool = False) -> int:
+    """rows, filled up to 16 · columns, filled up to 32 · bits / 8 of a matrix in panels; the file's bytes of floats.
+
+    fives: ternary weights have one scale a matrix and lie five to a byte, columns filled up to 20 for 4 bytes."""
     if len(tensor.shape) < 2 or tensor.type not in PANEL_BITS:
         return tensor.data.nbytes
     rows, columns = tensor.shape
+    if fives and tensor.type in TERNARY:
+        return (
+            _filled(rows, PANEL_ROWS) * _filled(_filled(columns, BLOCK), FIVES_COLUMNS) * FIVES_BYTES // FIVES_COLUMNS
+        )
     return _panels(rows, columns, PANEL_BITS[tensor.type])
 
 
 def _panels(rows: int, columns: int, bits: float) -> int:
-    return int(-(-rows // PANEL_ROWS) * PANEL_ROWS * -(-columns // BLOCK) * BLOCK * bits / 8)
+    return int(_filled(rows, PANEL_ROWS) * _filled(columns, BLOCK) * bits / 8)
+
+
+def _filled(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
 
 
 def check_fits(name: str, needed: Held) -> None:

@@ -227,7 +227,16 @@ class Model:
         per_token = self.config.int8_per_token and tensor.name.split(".")[-2] in LINEARS
         try:
             matrix: _native.Matrix = native.extension().Matrix(
-                tensor.type, rows, columns, tensor.data, tensor.scale, per_token, place(tensor.data), self.threads, lazy
+                tensor.type,
+                rows,
+                columns,
+                tensor.data,
+                tensor.scale,
+                per_token,
+                place(tensor.data),
+                self.threads,
+                lazy,
+                packed_for=self.kernel,
             )
         except ValueError as error:
             raise ModelFileError(tensor.name, str(error), "a tensor that the engine can run") from None

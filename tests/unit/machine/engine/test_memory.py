@@ -8,7 +8,7 @@ from pathlib import Path
 import engine_models
 import numpy as np
 import pytest
-from kernel_products import random_matrix
+from kernel_products import one_scale, random_matrix
 
 from solvent.errors import EngineError
 from solvent.machine import native
@@ -32,6 +32,22 @@ def test_a_matrix_takes_what_is_counted(kind: str) -> None:
         n_filled_rows = {36: 48, 4: 16}[n_rows]
         uncounted = 2 * n_filled_rows if kind in ONE_SCALE else 0
         assert memory.panel_bytes(tensor) == packed.n_bytes - uncounted
+
+
+@pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
+@pytest.mark.parametrize("kernel", native.kernels() if native.available() else ())
+@pytest.mark.parametrize("kind", memory.TERNARY)
+def test_a_matrix_of_one_scale_takes_what_is_counted(kind: str, kernel: str) -> None:
+    """1,024 columns are 51.2 units of 20, which fill 52; 36 rows three panels."""
+    tensor = one_scale(random_matrix(kind, 36, 1024))
+    packed = native.extension().Matrix(
+        tensor.type, *tensor.shape, tensor.data, tensor.scale, per_token=True, packed_for=kernel
+    )
+    if native.packs_fives(kernel):
+        assert packed.n_bytes == memory.panel_bytes(tensor, fives=True) == 3 * 52 * 64
+    else:
+        assert packed.n_bytes == 3 * 1024 * 4
+        assert 0 <= memory.panel_bytes(tensor) / packed.n_bytes - 1 < 0.13  # scales per block, which it doesn't have
 
 
 def test_a_vector_takes_the_files_bytes() -> None:
