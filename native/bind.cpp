@@ -296,7 +296,7 @@ class BoundDecoder {
         decoder.rope_frequency.assign(rope_frequency.data(), rope_frequency.data() + rope_frequency.size());
         need(!screened || c.width % kBlock == 0, "rows that aren't whole blocks can't be screened");
         nb::gil_scoped_release release;
-        if (screened) decoder.screen = round_matrix(decoder.head->file, Format::q4_0, decoder.n_threads());
+        if (screened) decoder.screen = make_screen(decoder.head->file, decoder.kernels(), decoder.n_threads());
         else pack(*decoder.head, decoder.n_threads());
     }
 
@@ -492,7 +492,7 @@ NB_MODULE(_native, m) {
                      nb::gil_scoped_release release;
                      made = round_matrix(b.matrix->file, format, n_threads);
                  }
-                 for (const float length : made.length) need(length < kUnbounded, "a row that holds no finite numbers, or too large ones to round");
+                 need(made.finite, "a row that holds no finite numbers, or too large ones to round");
                  return BoundMatrix{std::move(made.matrix), b.bytes};
              },
              nb::arg("bits"), nb::arg("n_threads") = 1)
@@ -569,5 +569,13 @@ NB_MODULE(_native, m) {
         .def("decode", &BoundDecoder::decode, nb::arg("sequences"), nb::arg("tokens"))
         .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("tokens"))
         .def_prop_ro("n_rescored", [](const BoundDecoder& b) { return b.decoder.n_rescored(); })
-        .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen.matrix ? b.decoder.screen.matrix->bytes_per_pass : 0; });
+        .def("screen_bounds",
+             [](const BoundDecoder& b) {
+                 need(b.decoder.screen.codes && b.decoder.n_rescored() > 0, "no greedy step by a screen yet");
+                 auto found = new_array(2, static_cast<size_t>(b.decoder.config.n_vocab));
+                 b.decoder.screen_bounds(found.data(), found.data() + b.decoder.config.n_vocab);
+                 return found;
+             },
+             "What each row's logit was taken to lie below in the last greedy step, and how far above its estimate that is: (2, rows).")
+        .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen.bytes(); });
 }

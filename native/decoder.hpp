@@ -9,6 +9,7 @@
 
 #include "key_bias.hpp"
 #include "pool.hpp"
+#include "screen.hpp"
 #include "sequence.hpp"
 
 namespace solvent {
@@ -55,6 +56,29 @@ struct ActivationStore {
     Activations view(Wants wants) const;
 };
 
+// What the screen is asked: a vector as the exact head takes it, turned; its int8 codes are among the activations.
+struct ScreenQuestion {
+    std::vector<float> seen, turned;
+    float d = 0.0f;
+    int32_t sum = 0;
+    float by_residual = 0.0f, by_length = 0.0f;  // how far estimates may be off
+    float taken = 0.0f;  // at most what all logits have on top of their estimates: that of the mean row
+};
+
+// One thread's part of the search for the largest logit.
+struct Search {
+    ScreenQuestion question;
+    std::vector<int32_t> rows;
+    std::vector<ScreenBest> leaders;
+    // The largest exact logit so far, of equals the smallest row.
+    float best = 0.0f;
+    float known = 0.0f;  // the same after the leaders, when others read it
+    int32_t best_row = -1;
+    bool no_number = false;
+    int n_rescored = 0;
+};
+void forget_search(Search& s);
+
 // Panels [begin, end) of several products, of the stretch that one thread reads first.
 struct Piece {
     int begin, end, own_begin, own_end;
@@ -66,6 +90,7 @@ struct Tile {
     int first_span, n_spans;
 };
 
+constexpr int kPhasesPerLayer = 5;
 constexpr int kMaxStep = 512;      // tokens of one step
 constexpr int kSpanKeys = 512;     // keys of one piece of work where few tokens attend to many keys
 constexpr int kFewTiles = 4;
@@ -78,7 +103,7 @@ class Decoder {
     std::vector<Layer> layers;
     const Matrix* embedding = nullptr;
     Matrix* head = nullptr;  // packed when all logits are first asked for
-    Rounded screen;          // 4-bit codes of the head, or no matrix
+    Screen screen;           // of the head, or none
     Vector output_norm;
     std::vector<double> rope_frequency;  // radians per token, head_size / 2
 
@@ -95,7 +120,9 @@ class Decoder {
     const Kernels& kernels() const { return *kernels_; }
     int n_threads() const { return team_.n_threads(); }
     // Head rows that were computed exactly in the last greedy step.
-    int n_rescored() const { return n_rescored_; }
+    int n_rescored() const;
+    // Of the last greedy step's screen: what each row's logit was taken to lie below, and how far that is above its estimate.
+    void screen_bounds(float* bound, float* margin) const;
 
   private:
     struct Thread {
@@ -105,6 +132,7 @@ class Decoder {
         ActivationStore activations;
         std::vector<uint8_t> scratch;
         RowCodes row{32};
+        Search search;
     };
 
     int own_begin(int thread, int n) const { return alone_ ? 0 : n * thread / team_.n_active(); }
@@ -139,11 +167,16 @@ class Decoder {
     void merge_spans(const Tile& tile, int slot, float* out);
     void finish_attention(int thread, const Layer& layer);
     void feed_forward(int thread, const Layer& layer);
-    void choose_candidates(const Activations& x);
-    void rescore(int thread, const Activations& x);
+    // The greedy token by the screen, step by step; between two of them all threads meet.
+    void ask_screen(int thread);
+    void find_leaders(int thread);
+    void settle(int thread);
+    const ScreenQuestion& question(int thread) const { return threads_[alone_ ? static_cast<size_t>(thread) : 0].search.question; }
+    ScreenRows screened_rows(int thread) const;
+    void rescore(int thread, const int32_t* rows, size_t n);
     bool run(const std::vector<Slot>& slots, const Watch& watch, const Matrix* last_read, const std::function<void(int)>& finish);
     int likeliest_of_all() const;
-    int likeliest_candidate() const;
+    int likeliest_found() const;
 
     const Kernels* kernels_;
     Team team_;
@@ -172,9 +205,6 @@ class Decoder {
     };
     std::vector<Counter> counters_;  // per phase and thread
     Counter& counter(int phase, int thread) { return counters_[static_cast<size_t>(phase * team_.n_threads() + thread)]; }
-    std::vector<int32_t> candidates_;
-    std::vector<float> rescored_;
-    int n_rescored_ = 0;
     const Watch* watch_ = nullptr;
     bool ended_ = false;  // written by thread 0 between a layer's last barrier and the next one's first
 };

@@ -69,7 +69,8 @@ Pages::~Pages() {
 Wants Matrix::wants() const {
     switch (view.format) {
         case Format::t2:
-        case Format::t5: return Wants::token;
+        case Format::t5:
+        case Format::u3: return Wants::token;
         case Format::f16:
         case Format::bf16:
         case Format::f32: return per_token ? Wants::rounded : Wants::floats;
@@ -157,7 +158,7 @@ void pack_ternary_row(const RowCodes& row, int lane, int n_blocks, uint8_t* pane
     }
 }
 
-// The same of n_cols codes, five to a byte.
+// The same, five codes to a byte.
 void pack_fives(const RowCodes& row, int lane, int n_cols, uint8_t* panel) {
     for (int first = 0; first < n_cols; first += 4 * kFive)
         for (int i = 0; i < 4; ++i) {
@@ -221,8 +222,21 @@ bool all_finite(const float* values, size_t n) {
     return std::all_of(values, values + n, [](float v) { return std::isfinite(v); });
 }
 
-// Calls pack(row, scratch) for every row on n threads, each with rows of its own panels. pack gives whether the row's
-// scales are finite.   Throws: std::invalid_argument (they aren't)
+}  // namespace
+
+void put_three_bits(const uint8_t* codes, int lane, int n_blocks, uint8_t* panel) {
+    for (int b = 0; b < n_blocks; ++b, codes += kBlock, panel += 192)
+        for (int i = 0; i < 4; ++i) {
+            int low[2] = {0, 0}, high = 0;
+            for (int j = 0; j < 8; ++j) {
+                low[j / 4] |= (codes[4 * j + i] & 3) << 2 * (j % 4);
+                high |= (codes[4 * j + i] >> 2) << j;
+            }
+            uint8_t* out = panel + 4 * lane + i;
+            out[0] = static_cast<uint8_t>(low[0]), out[64] = static_cast<uint8_t>(low[1]), out[128] = static_cast<uint8_t>(high);
+        }
+}
+
 void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::function<bool(int, RowCodes&)>& pack) {
     const size_t row_bytes = file_bytes(*file.type, 1, file.n_cols);
     const bool in_order = file.type->kind != FileKind::hf_ternary;  // whose bytes each hold four rows
@@ -244,6 +258,8 @@ void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::func
     if (!in_order) forget(file, 0, row_bytes * static_cast<size_t>(file.n_rows));
     if (!finite) throw std::invalid_argument("the scale of a block is no finite number");
 }
+
+namespace {
 
 // Whether all blocks have one scale, and which.
 bool one_scale(const FileMatrix& file, float& scale) {
@@ -360,26 +376,28 @@ void pack(Matrix& m, int n_threads) {
 Rounded round_matrix(const FileMatrix& file, Format format, int n_threads) {
     const PanelShape s = shape_of(format);
     const int n_blocks = file.n_cols / kBlock;
-    Rounded out{start(file, format, s.panel_bytes(n_blocks)), {}, {}};
+    Rounded out{start(file, format, s.panel_bytes(n_blocks))};
     Matrix& m = *out.matrix;
     m.pages = std::make_unique<Pages>(m.bytes_per_pass, true);
-    m.view.data = m.pages->data();
     uint8_t* data = m.pages->data();
-    out.residual.assign(static_cast<size_t>(file.n_rows), 0.0f);
-    out.length.assign(static_cast<size_t>(file.n_rows), 0.0f);
     FileMatrix in_order = file;
     in_order.file = nullptr;
+    std::atomic<bool> finite{true};
     each_row(in_order, file.n_rows, n_threads, [&](int r, RowCodes& row) {
         thread_local std::vector<float> weights;
         weights.resize(static_cast<size_t>(file.n_cols));
         read_floats(in_order, r, row, weights.data());
-        const RowLengths found = round_row(weights.data(), n_blocks, format, row);
-        out.residual[static_cast<size_t>(r)] = found.left_out;
-        out.length[static_cast<size_t>(r)] = found.own;
+        if (!round_row(weights.data(), n_blocks, format, row)) finite.store(false, std::memory_order_relaxed);
         pack_row(row, r % kRows, s, n_blocks, data + static_cast<size_t>(r / kRows) * m.view.panel_bytes);
-        return true;  // the caller looks at lengths
+        return true;  // the caller says what is wrong
     });
+    m.view.data = data;
+    out.finite = finite;
     return out;
+}
+
+std::unique_ptr<Matrix> plan_three_bits(const FileMatrix& file) {
+    return start(file, Format::u3, static_cast<size_t>((file.n_cols + kBlock - 1) / kBlock) * 192);
 }
 
 }  // namespace solvent

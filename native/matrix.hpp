@@ -2,6 +2,7 @@
 // Not here: arithmetic. Enter at plan_matrix() and pack(). The layouts: docs/reference/weight-panels.md.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "file_rows.hpp"
@@ -48,12 +49,20 @@ std::unique_ptr<Matrix> plan_matrix(const FileMatrix& file, bool per_token, Form
 // Fills the panels, where they aren't yet. A matrix that isn't ternary though its type is (code 3) becomes t2.
 void pack(Matrix& m, int n_threads);
 
-// The file's weights rounded to other codes: q4_0, q6_k or q8_0.   Columns are a multiple of 32.
+// The file's weights rounded to other codes: q6_k or q8_0.   Columns are a multiple of 32.
 struct Rounded {
     std::unique_ptr<Matrix> matrix;
-    // Per row: the length of what the codes leave out, and the row's own: |row·x − code·x| ≤ residual · |x|.
-    std::vector<float> residual, length;
+    bool finite = true;  // no row holds what is no finite number, or too large a one
 };
 Rounded round_matrix(const FileMatrix& file, Format format, int n_threads);
+
+// For the head's screen, which makes codes of its own: a matrix of u3 in the file's shape, not packed, and one row's codes
+// into its lane of a panel.
+std::unique_ptr<Matrix> plan_three_bits(const FileMatrix& file);
+void put_three_bits(const uint8_t* codes, int lane, int n_blocks, uint8_t* panel);
+
+// Calls pack(row, scratch) for every row on n threads, each with rows of its own panels. pack gives whether the row's
+// scales are finite. What was read of a mapping is given back.   Throws: std::invalid_argument (they aren't)
+void each_row(const FileMatrix& file, int n_rows, int n_threads, const std::function<bool(int, RowCodes&)>& pack);
 
 }  // namespace solvent

@@ -59,30 +59,17 @@ void round_fine(const float* w, int n_blocks, RowCodes& row) {
 
 }  // namespace
 
-RowLengths round_row(const float* w, int n_blocks, Format format, RowCodes& row) {
-    const int n = n_blocks * kBlock, offset = format == Format::q4_0 ? 8 : format == Format::q6_k ? 32 : 128;
+bool round_row(const float* w, int n_blocks, Format format, RowCodes& row) {
+    const int n = n_blocks * kBlock, offset = format == Format::q6_k ? 32 : 128;
     std::fill(row.minimum.begin(), row.minimum.end(), 0.0f);
-    // A half holds scales below 65,504: of the largest weight over 8, and over 32 · 127.
+    // A half holds scales below 65,504: of the largest weight over 128, and over 32 · 127.
     const float largest = std::fabs(extreme_of(w, n));
     bool finite = largest < 65'000.0f * static_cast<float>(offset);
     for (int i = 0; i < n; ++i) finite = finite && std::fabs(w[i]) <= largest;  // false for what is no number
-    if (!finite) {
-        std::fill(row.codes.begin(), row.codes.end(), static_cast<uint8_t>(offset));
-        std::fill(row.scale.begin(), row.scale.end(), 0.0f);
-        std::fill(row.fine.begin(), row.fine.end(), static_cast<int8_t>(0));
-        std::fill(row.above.begin(), row.above.end(), static_cast<uint16_t>(0));
-        return {kUnbounded, kUnbounded};
-    }
+    if (!finite) return false;
     if (format == Format::q6_k) round_fine(w, n_blocks, row);
     else round_blocks(w, n_blocks, offset, row);
-    double left_out = 0.0, own = 0.0;
-    for (int i = 0; i < n; ++i) {
-        const double weight = static_cast<double>(w[i]);
-        const double left = weight - static_cast<double>(row.codes[static_cast<size_t>(i)] - offset) * static_cast<double>(row.scale[static_cast<size_t>(i / 16)]);
-        left_out += left * left;
-        own += weight * weight;
-    }
-    return {static_cast<float>(std::sqrt(left_out) * (1.0 + 1e-6)), static_cast<float>(std::sqrt(own) * (1.0 + 1e-6))};
+    return true;
 }
 
 }  // namespace solvent

@@ -13,8 +13,6 @@ namespace {
 
 int up_16(int n) { return (n + 15) / 16 * 16; }
 
-constexpr int kPhasesPerLayer = 5;
-
 }  // namespace
 
 void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
@@ -324,7 +322,7 @@ bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const Matr
         const int n = static_cast<int>(logit_slots_.size());
         if (n == 0) return;
         for (int row = own_begin(thread, n); row < own_end(thread, n); ++row)
-            normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head, screen.matrix.get()});
+            normalise(thread, logit_slots_[static_cast<size_t>(row)], row, output_norm, true, {head});
         meet();
         finish(thread);
     };
@@ -350,19 +348,22 @@ bool Decoder::step(const std::vector<Slot>& slots, float* logits, const Watch& w
 
 int Decoder::greedy(const std::vector<Slot>& slots, const Watch& watch) {
     const int phase = config.n_layers * kPhasesPerLayer;
-    const Matrix* codes = screen.matrix.get();
+    const Matrix* codes = screen.codes.get();
     if (!codes) pack(*head, n_threads());
+    for (Thread& own : threads_) forget_search(own.search);
     const Matrix* last = codes ? codes : head;
     const Layer& first = layers.front();
     const bool whole = run(slots, watch, last, [&](int thread) {
+        if (codes && (alone_ || thread == 0)) ask_screen(thread);
+        if (codes) meet();
         multiply(thread, phase, 1, {{last, logits_16_.data(), 0}}, {first.q, first.k, first.v});
         if (!codes) return;
         team_.barrier();
-        if (thread == 0) choose_candidates(activations(0).view(head->wants()));
+        find_leaders(thread);
         team_.barrier();
-        rescore(thread, activations(thread).view(head->wants()));
+        settle(thread);
     });
-    return !whole ? kEnded : codes ? likeliest_candidate() : likeliest_of_all();
+    return !whole ? kEnded : codes ? likeliest_found() : likeliest_of_all();
 }
 
 }  // namespace solvent

@@ -19,6 +19,7 @@ enum class Format : int32_t {
     q6_k,  // 6 bits, codes offset by 32, int8 scale per 16 under an f16 per 256
     t2,    // 2 bits (code = weight + 1), one scale for the matrix; activations int8 per token
     t5,    // the same in 1.6 bits: five codes to a byte
+    u3,    // 3 bits, no scale: sums of codes less 3, of which the head's screen makes estimates
     t2g,   // 2 bits, f16 scale per group of 32·n, times one for the matrix; activations int8 per 32
     f16,   // rows of the file
     bf16,
@@ -39,7 +40,7 @@ struct MatrixView {
     int32_t group_blocks;  // t2g: blocks per scale
     const uint8_t* data;
     size_t panel_bytes;  // panel formats: from one panel to the next; row formats: from one row to the next
-    float scale;         // t2, t5, t2g
+    float scale;         // t2, t5, u3, t2g
 };
 
 // Activations of tokens: int8 per block of 32 (q, d, sum), int8 per token (q, d[0], sum[0]) or float (x).
@@ -143,6 +144,22 @@ struct Quantised {
     float* outlier;
 };
 
+// Rows of the head by their codes: estimate = scale · (sum + shift), off by residual · by_residual + length · by_length.
+struct ScreenRows {
+    const float *sum, *scale, *residual, *length;
+    float shift, by_residual, by_length;
+};
+
+struct ScreenBest {
+    float estimate;
+    int32_t row;
+};
+
+// Of one row v and its codes c less 3.5: Σ v·c and Σ c².
+struct ScreenSums {
+    float with, squares;
+};
+
 // How far ahead codes are fetched into the second-level cache. The CPU's own prefetcher starts anew with every matrix
 // and stops at pages: SmolLM2's layers ran at 15 GB/s without, 25 at 2 KiB, 26 at 4 KiB, 32 at 8 to 16 KiB, of 34.
 constexpr std::ptrdiff_t kAhead = 12'288;
@@ -184,11 +201,9 @@ struct Kernels {
     // q_codes of one row: int8 in the order that keys have.
     void (*quantise_query)(const float* q, int n, int8_t* codes, float* unit, int32_t* sum);
     int (*argmax)(const float* x, int n);
-    // margin[r] = residual[r] · a + length[r] · b. Gives max(x − margin).
-    float (*screen_floor)(const float* x, const float* residual, const float* length, float a, float b, int n);
-    // Writes the rows where x + margin ≥ floor to `rows`, in order; gives how many.
-    int (*screen_rows)(const float* x, const float* residual, const float* length, float a, float b, float floor, int n,
-                       int32_t* rows);
+    ScreenBest (*screen_best)(const ScreenRows& rows, int begin, int end);
+    int (*screen_rows)(const ScreenRows& rows, int begin, int end, float floor, int32_t* found);
+    void (*screen_codes)(const float* v, int n, float by_step, uint8_t* codes, ScreenSums* sums);
 };
 
 // Scratch of gemm for n tokens and matrices of at most n_cols columns. A panel: codes, scales and minima of a chunk, sums

@@ -300,6 +300,7 @@ void gemm(const MatrixView& w, int begin, int end, const Activations& x, int n_t
         case Format::q6_k: return gemm_blocks<Format::q6_k>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::t2: return gemm_t2<Format::t2>(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::t5: return gemm_t2<Format::t5>(w, begin, end, x, n_tokens, y, y_stride, scratch);
+        case Format::u3: return gemv_few(w, begin, end, x, n_tokens, y, y_stride);  // one token's, in practice
         case Format::t2g: return gemm_t2g(w, begin, end, x, n_tokens, y, y_stride, scratch);
         case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n_tokens, y, y_stride);
         case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n_tokens, y, y_stride);

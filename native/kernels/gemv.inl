@@ -73,24 +73,24 @@ inline void gemv_panel(const MatrixView& w, int panel, const Activations& x, int
     for (int t = 0; t < T; ++t) f_store(y + t * y_stride + static_cast<size_t>(panel) * kRows, acc[t]);
 }
 
-// Ternary with one scale: the whole row is one integer sum.
-template <int T>
-inline void gemv_t2_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
-    constexpr int sums = T == 1 ? 4 : 2;
+// One scale for all: the whole row is one integer sum. 2 or 3 bits.
+template <int bits, int T>
+inline void gemv_sum_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
+    constexpr int sums = T == 1 ? 4 : 2, block_bytes = 64 * bits, offset = bits == 3 ? 3 : 1;
     const uint8_t* codes = w.data + static_cast<size_t>(panel) * w.panel_bytes;
     Activations own[T];
     I acc[T][sums];
     for (int t = 0; t < T; ++t) {
         own[t] = token_of(x, token + t);
-        for (int s = 0; s < sums; ++s) acc[t][s] = s ? i_zero() : i_set1(-own[t].sum[0]);
+        for (int s = 0; s < sums; ++s) acc[t][s] = s ? i_zero() : i_set1(-offset * own[t].sum[0]);
     }
-    for (int u = 0; u < 2 * w.n_blocks; ++u, codes += 64) {
-        if (fetch) fetch_ahead<64>(codes, ahead);
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) {
-            const B four = quad<2>(codes, j);
+    for (int b = 0; b < w.n_blocks; ++b, codes += block_bytes) {
+        if (fetch) fetch_ahead<block_bytes>(codes, ahead);
 #pragma GCC unroll 8
-            for (int t = 0; t < T; ++t) acc[t][j % sums] = dot_u7(acc[t][j % sums], four, own[t].q + 16 * u + 4 * j);
+        for (int j = 0; j < 8; ++j) {
+            const B four = quad<bits>(codes, j);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; ++t) acc[t][j % sums] = dot_u7(acc[t][j % sums], four, own[t].q + kBlock * b + 4 * j);
         }
     }
     for (int t = 0; t < T; ++t) {
@@ -169,7 +169,7 @@ inline void gemv_t2g_panel(const MatrixView& w, int panel, const Activations& x,
 
 template <Format format, int T>
 inline void any_panel(const MatrixView& w, int panel, const Activations& x, int token, bool fetch, std::ptrdiff_t ahead, float* y, size_t y_stride) {
-    if constexpr (format == Format::t2) gemv_t2_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
+    if constexpr (format == Format::t2 || format == Format::u3) gemv_sum_panel<format == Format::t2 ? 2 : 3, T>(w, panel, x, token, fetch, ahead, y, y_stride);
     else if constexpr (format == Format::t5) gemv_t5_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
     else if constexpr (format == Format::t2g) gemv_t2g_panel<T>(w, panel, x, token, fetch, ahead, y, y_stride);
     else gemv_panel<format, T>(w, panel, x, token, fetch, ahead, y, y_stride);
@@ -198,6 +198,7 @@ inline void gemv_few(const MatrixView& w, int begin, int end, const Activations&
         case Format::q6_k: return gemv_tokens<Format::q6_k>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::t2: return gemv_tokens<Format::t2>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::t5: return gemv_tokens<Format::t5>(w, begin, end, x, n, y, y_stride, ahead);
+        case Format::u3: return gemv_tokens<Format::u3>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::t2g: return gemv_tokens<Format::t2g>(w, begin, end, x, n, y, y_stride, ahead);
         case Format::f16: return rows_dot<Format::f16>(w, begin, end, x, n, y, y_stride);
         case Format::bf16: return rows_dot<Format::bf16>(w, begin, end, x, n, y, y_stride);

@@ -67,6 +67,18 @@ inline B quad(const uint8_t* block, int j) {
             case 2: return join(high);
             default: return join(b_move<2>(high));
         }
+    } else if constexpr (bits == 3) {  // bit j of a byte behind the two lower bits is the third of quad j
+        const B low = quad<2>(block, j), high = b_load(block + 128);
+        switch (j) {
+            case 0: return b_or_masked(low, b_move<-2>(high), 4);
+            case 1: return b_or_masked(low, b_move<-1>(high), 4);
+            case 2: return b_or_masked(low, high, 4);
+            case 3: return b_or_masked(low, b_move<1>(high), 4);
+            case 4: return b_or_masked(low, b_move<2>(high), 4);
+            case 5: return b_or_masked(low, b_move<3>(high), 4);
+            case 6: return b_or_masked(low, b_move<4>(high), 4);
+            default: return b_or_masked(low, b_move<5>(high), 4);
+        }
     } else {
         const B packed = b_load(block + 64 * (j / 4));
         switch (j % 4) {

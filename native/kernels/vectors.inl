@@ -71,34 +71,4 @@ int argmax(const float* x, int n) {
     return 0;
 }
 
-inline F margin_at(const float* residual, const float* length, float a, float b, int i, int n) {
-    return f_fma(f_load_n(residual + i, n - i), f_set1(a), f_mul(f_load_n(length + i, n - i), f_set1(b)));
-}
-
-float screen_floor(const float* x, const float* residual, const float* length, float a, float b, int n) {
-    const float none = -__builtin_inff();
-    F floor = f_set1(none);
-    for (int i = 0; i < n; i += 16) {
-        const F low = f_sub(f_load_n(x + i, n - i), margin_at(residual, length, a, b, i, n));
-        floor = f_max(f_first_n(low, n - i, none), floor);
-    }
-    return f_largest(floor);
-}
-
-int screen_rows(const float* x, const float* residual, const float* length, float a, float b, float floor, int n,
-                int32_t* rows) {
-    constexpr int kStretch = 128;  // most stretches hold none and are left after one look
-    int found = 0;
-    for (int begin = 0; begin < n; begin += kStretch) {
-        const int end = min_int(n, begin + kStretch);
-        F highest = f_set1(-__builtin_inff());
-        for (int i = begin; i < end; i += 16)
-            highest = f_max(f_add(f_load_n(x + i, n - i), margin_at(residual, length, a, b, i, n)), highest);
-        if (f_largest(highest) < floor) continue;
-        for (int i = begin; i < end; ++i)
-            if (!(x[i] + __builtin_fmaf(residual[i], a, length[i] * b) < floor)) rows[found++] = i;
-    }
-    return found;
-}
-
 }}  // namespace solvent::(anonymous)

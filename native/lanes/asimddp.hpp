@@ -15,7 +15,7 @@ inline I dot_s8(I acc, B w, const uint8_t* x) {
     const int8x16_t four = four_bytes(reinterpret_cast<const int8_t*>(x));
     SOLVENT_EACH(I, vdotq_s32(acc.part[i], vreinterpretq_s8_u8(w.part[i]), four));
 }
-// The same where w < 128.
+// dot_u8 where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) {
     const int8x16_t four = four_bytes(x);
     SOLVENT_EACH(I, vdotq_s32(acc.part[i], vreinterpretq_s8_u8(w.part[i]), four));

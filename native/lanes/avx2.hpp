@@ -29,7 +29,7 @@ inline I dot_s8(I acc, B w, const uint8_t* x) {
     const __m256i four = four_bytes(reinterpret_cast<const int8_t*>(x));
     return {dot7(acc.a, four, w.a), dot7(acc.b, four, w.b)};
 }
-// The same where w < 128.
+// dot_u8 where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) {
     const __m256i four = four_bytes(x);
     return {dot7(acc.a, w.a, four), dot7(acc.b, w.b, four)};

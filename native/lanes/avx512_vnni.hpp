@@ -206,7 +206,7 @@ inline I dot_s8(I acc, B w, const uint8_t* x) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(_mm512_set1_epi32(four)), "v"(w));
     return acc;
 }
-// The same where w < 128.
+// dot_u8 where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
 
 }}  // namespace solvent::(anonymous)

@@ -22,7 +22,7 @@ inline I dot_s8(I acc, B w, const uint8_t* x) {
     const __m256i four = four_bytes(reinterpret_cast<const int8_t*>(x));
     return {dot(acc.a, four, w.a), dot(acc.b, four, w.b)};
 }
-// The same where w < 128.
+// dot_u8 where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
 
 }}  // namespace solvent::(anonymous)

@@ -134,7 +134,7 @@ inline I dot_s8(I acc, B w, const uint8_t* x) {
         for (int j = 0; j < 4; ++j) acc.lane[i] += static_cast<int8_t>(w.byte[4 * i + j]) * x[j];
     return acc;
 }
-// The same where w < 128.
+// dot_u8 where w < 128.
 inline I dot_u7(I acc, B w, const int8_t* x) { return dot_u8(acc, w, x); }
 
 // Each byte's bits where mask has ones, from a; the rest from b.

@@ -180,7 +180,8 @@ void fuzz_vectors(const std::vector<const Kernels*>& all) {
     const Exact<float> a = numbers(size, kind), b = numbers(size, below(9)), c = numbers(size, below(6));
     std::vector<Exact<float>> truth;
     std::vector<uint16_t> halves;
-    std::vector<int32_t> rows;
+    std::vector<int32_t> rows, rows_then;
+    const float floor = number(0);
     int best = 0;
     for (const Kernels* k : all) {
         std::vector<Exact<float>> found;
@@ -189,23 +190,32 @@ void fuzz_vectors(const std::vector<const Kernels*>& all) {
         k->rms_norm(a.get(), b.get(), 1e-5f, n, found[0].get());
         k->silu_mul(a.get(), b.get(), n, found[1].get());
         k->relu2_mul(a.get(), b.get(), n, found[2].get());
-        found[3].get()[0] = k->screen_floor(a.get(), b.get(), c.get(), 0.5f, 0.25f, n);
+        const ScreenRows estimates = {a.get(), b.get(), c.get(), c.get(), 0.5f, 0.25f, 0.125f};
+        const ScreenBest first = k->screen_best(estimates, 0, n);
+        found[3].get()[0] = first.estimate;
+        found[3].get()[1] = static_cast<float>(first.row);
         k->add(found[4].get(), b.get(), n);
         k->rope(found[5].get(), b.get(), c.get(), n, n % 4 == 0);
         const size_t step = n % 3 == 0 ? 16 : 1;
         Exact<uint16_t> half((size - 1) * step + 1);
         k->store_half(a.get(), n, half.get(), step);
-        Exact<int32_t> chosen(size);
-        const int n_chosen = k->screen_rows(a.get(), b.get(), c.get(), 0.5f, 0.25f, number(0), n, chosen.get());
-        (void)n_chosen;
+        Exact<int32_t> chosen(size + 16);
+        const int n_chosen = k->screen_rows(estimates, 0, n, floor, chosen.get());
+        rows.assign(chosen.get(), chosen.get() + n_chosen);
+        Exact<uint8_t> codes(size / 16 * 16);
+        ScreenSums sums{0.0f, 0.0f};
+        k->screen_codes(a.get(), n / 16 * 16, floor, codes.get(), &sums);
+        rows.insert(rows.end(), codes.get(), codes.get() + size / 16 * 16);
         const int largest = k->argmax(a.get(), n);
         need(largest >= 0 && largest < n, "argmax");
         if (k == all[0]) {
             truth = std::move(found);
+            rows_then = rows;
             best = largest;
             continue;
         }
         need(largest == best, k->name);
+        need(rows == rows_then, k->name);
         for (size_t i = 0; i < 6; ++i) need(same(found[i].get(), truth[i].get(), size), k->name);
     }
 }

@@ -158,14 +158,30 @@ void vectors(Random& random) {
 
 void screens(Random& random) {
     for (const int n : {1, 15, 16, 17, 500}) {
-        std::vector<float> x = random.numbers(n), residual = random.numbers(n), length = random.numbers(n);
-        for (float& v : residual) v = __builtin_fabsf(v);
-        const float floor = kernels.screen_floor(x.data(), residual.data(), length.data(), 0.25f, 0.125f, n);
-        x[static_cast<size_t>(n / 2)] = __builtin_nanf("");
-        std::vector<int32_t> rows(static_cast<size_t>(n));
-        rows.resize(static_cast<size_t>(kernels.screen_rows(x.data(), residual.data(), length.data(), 0.25f, 0.125f, floor, n, rows.data())));
-        print("screen_floor", n, std::vector<float>{floor});
-        print("screen_rows", n, rows);
+        std::vector<float> sum = random.numbers(n), scale = random.numbers(n), residual = random.numbers(n), length = random.numbers(n);
+        for (std::vector<float>* one : {&scale, &residual, &length})
+            for (float& v : *one) v = __builtin_fabsf(v);
+        const ScreenRows rows = {sum.data(), scale.data(), residual.data(), length.data(), 0.125f, 0.25f, 0.0625f};
+        for (const int begin : {0, n / 3}) {
+            const ScreenBest best = kernels.screen_best(rows, begin, n);
+            print("screen_best", n, std::vector<float>{best.estimate, static_cast<float>(best.row)});
+            if (n > 16) sum[static_cast<size_t>(n / 2)] = __builtin_nanf("");
+            for (const float floor : {0.5f * best.estimate, __builtin_inff(), -__builtin_inff(), __builtin_nanf("")}) {
+                std::vector<int32_t> found(static_cast<size_t>(n - begin) + 16);
+                found.resize(static_cast<size_t>(kernels.screen_rows(rows, begin, n, floor, found.data())));
+                print("screen_rows", n, found);
+            }
+        }
+    }
+    for (const int n : {32, 96, 576}) {
+        std::vector<uint8_t> codes(static_cast<size_t>(n));
+        const std::vector<float> v = random.numbers(n);
+        for (const float by_step : {0.0f, 1.0f, 4.0f, 1e30f}) {
+            ScreenSums sums;
+            kernels.screen_codes(v.data(), n, by_step, codes.data(), &sums);
+            print("screen_codes", n, codes);
+            print("screen_sums", n, std::vector<float>{sums.with, sums.squares});
+        }
     }
 }
 

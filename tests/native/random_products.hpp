@@ -42,11 +42,11 @@ const Shape kShapes[] = {
     {"q4_0", Format::q4_0, 4, 32, 1, 0}, {"q4_1", Format::q4_1, 4, 32, 1, 1}, {"q8_0", Format::q8_0, 8, 32, 1, 0},
     {"q4_k", Format::q4_k, 4, 16, 1, 1}, {"q5_k", Format::q5_k, 5, 16, 1, 1}, {"q6_k", Format::q6_k, 6, 16, 2, 0},
     {"t2", Format::t2, 2, 32, 0, 0},     {"t2g", Format::t2g, 2, 32, 1, 0},
-    {"t5", Format::t5, 2, 32, 0, 0},
+    {"t5", Format::t5, 2, 32, 0, 0},     {"u3", Format::u3, 3, 32, 0, 0},
 };
 
-// Ternary with one scale a matrix, whose activations have one a token.
-inline bool is_one_scale(Format format) { return format == Format::t2 || format == Format::t5; }
+// One scale a matrix, and activations of one a token.
+inline bool is_one_scale(Format format) { return format == Format::t2 || format == Format::t5 || format == Format::u3; }
 
 inline void put_halves(Random& random, uint8_t* p, size_t n_bytes) {
     for (size_t i = 0; i < n_bytes; i += 2) {

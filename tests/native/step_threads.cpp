@@ -83,7 +83,7 @@ void fill(Model& m, const DecoderConfig& c, const Kernels& kernels, int n_thread
     d.embedding = d.head = m.weights.make(variant % 2 ? "q8_0" : "f32", c.n_vocab, c.width, false);
     d.output_norm = vector(c.width, 1);
     for (int i = 0; i < c.head_size / 2; ++i) d.rope_frequency.push_back(std::pow(10000.0, -2.0 * i / c.head_size));
-    if (c.width % 32 == 0) d.screen = round_matrix(d.head->file, Format::q4_0, n_threads);
+    if (c.width % 32 == 0) d.screen = make_screen(d.head->file, kernels, n_threads);
 }
 
 // Half floats, or codes of every number of bits where heads have a size for them.

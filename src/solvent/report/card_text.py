@@ -55,4 +55,4 @@ def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
     if explanation["head"] in ("8-bit", "6-bit"):
         yield f"head: rounded to {explanation['head']}"
     if explanation["screen_bytes"]:
-        yield f"head: screened by 4-bit codes, {explanation['screen_bytes'] / 1e6:.2f} MB, for greedy tokens"
+        yield f"head: screened by 3-bit codes, {explanation['screen_bytes'] / 1e6:.2f} MB, for greedy tokens"

@@ -17,7 +17,19 @@ pytestmark = [
 ]
 
 KERNELS: dict[str, tuple[str, ...]] = {"scalar": (), "avx2": AVX2, "avx512_vnni": AVX512_VNNI}
-STEP = ("attention", "codes", "file_rows", "head", "key_bias", "matrix", "pool", "rounding", "sequence", "step")
+STEP = (
+    "attention",
+    "codes",
+    "file_rows",
+    "head",
+    "key_bias",
+    "matrix",
+    "pool",
+    "rounding",
+    "screen",
+    "sequence",
+    "step",
+)
 MEMORY, THREADS = "address,undefined", "thread"
 
 
@@ -90,6 +102,13 @@ FAULTS = [
         "native/step.cpp",
         "feed_forward(thread, l);\n        meet();",
         "feed_forward(thread, l);",
+    ),
+    (
+        "step_threads",
+        THREADS,
+        "native/step.cpp",
+        "find_leaders(thread);\n        team_.barrier();",
+        "find_leaders(thread);",
     ),
     (
         "step_threads",

@@ -2,7 +2,7 @@
 
 The head is the last matrix, one row a token of the vocabulary: a third of SmolLM2's bytes, over half of BitNet-2B's
 in half precision. What each form changes in a model's output: docs/reference/model-card.md.
-What it doesn't do: pack or round it (native/rounding.cpp). Enter at `head_used`.
+What it doesn't do: pack or round it (native/rounding.cpp, native/screen.cpp). Enter at `head_used`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Literal, get_args
 from solvent.errors import EngineError
 from solvent.machine.engine.config import Config
 
-# screened: greedy tokens by 4-bit codes and exact rescoring; all logits by the file's own head, when first asked for.
+# screened: greedy tokens by 3-bit codes and exact rescoring; all logits by the file's own head, when first asked for.
 # whole: the file's own.   8-bit, 6-bit: the file's, rounded when the model is loaded.
 Head = Literal["screened", "whole", "8-bit", "6-bit"]
 HEADS: tuple[Head, ...] = get_args(Head)
 FLOATS = ("f16", "bf16", "f32")
-# Types whose 4-bit codes bound a logit well enough to screen the head with; others are small or coarse already.
+# Types whose rows can be computed one at a time; others are small already.
 SCREENED_TYPES = ("q8_0", "q6_k", *FLOATS)
 # Types with more bits than the rounded head has; others stay as they are.
 ROUNDED_TYPES = {"8-bit": FLOATS, "6-bit": ("q8_0", *FLOATS)}

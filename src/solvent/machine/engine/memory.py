@@ -34,9 +34,8 @@ PANEL_ROWS, BLOCK = 16, 32
 # Ternary weights of one scale a matrix, five to a byte: four bytes a row for so many columns.
 TERNARY = ("tq1_0", "tq2_0", "q2_0_g64", "q2_0_g128", "i2_s", "i2_s_arm", "hf_ternary")
 FIVES_BYTES, FIVES_COLUMNS = 4, 20
-SCREEN_BITS = 4.5
-# Beside its codes a screened row has its length and that of what the codes leave out, float32.
-SCREEN_ROW_BYTES = 8
+# Beside its codes a screened row has their scale, its length and that of what the codes leave out, float32.
+SCREEN_BITS, SCREEN_ROW_BYTES = 3, 12
 ROUNDED_BITS = {"8-bit": PANEL_BITS["q8_0"], "6-bit": PANEL_BITS["q6_k"]}
 
 

@@ -79,7 +79,7 @@ class Model:
     """A model file ready to run.
 
     threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
-    best of this CPU.   head: "screened" finds greedy tokens by 4-bit codes of the head and exact rescoring of the
+    best of this CPU.   head: "screened" finds greedy tokens by 3-bit codes of the head and exact rescoring of the
     rows that may win, with the same result as "whole"; "8-bit" and "6-bit" round it: see head.py. `head` says what
     came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3+sinks256, …).
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
