@@ -212,7 +212,8 @@ class Model:
         try:
             return self.matrices[name].rounded(BITS[self.head], self.threads)
         except ValueError as error:
-            raise ModelFileError(name, str(error), "weights that can be rounded", "take another head") from None
+            where = f"{self.file.path}: tensor {name}"
+            raise ModelFileError(where, str(error), "weights that can be rounded", "take another head") from None
 
     def _check_head(self) -> None:
         """Before all logits are first asked for, which packs the head."""
@@ -239,7 +240,8 @@ class Model:
                 packed_for=self.kernel,
             )
         except ValueError as error:
-            raise ModelFileError(tensor.name, str(error), "a tensor that the engine can run") from None
+            where = f"{self.file.path}: tensor {tensor.name}"
+            raise ModelFileError(where, str(error), "a tensor that the engine can run") from None
         if tensor.name.endswith("ffn_down.weight"):  # the last of a block
             give_back(self.file)
         return matrix
