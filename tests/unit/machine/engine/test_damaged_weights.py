@@ -64,7 +64,8 @@ def test_one_scale_of_all_blocks_is_looked_at_too() -> None:
 @pytest.mark.parametrize("kind", ["q8_0", "q4_k", "tq2_0"])
 def test_the_tensor_is_named(kind: str) -> None:
     file = broken(engine_models.tiny("llama", kind, **WIDE), "blk.0.ffn_up.weight", np.nan)
-    with pytest.raises(ModelFileError, match=r"tiny-\w+\.gguf: tensor blk\.0\.ffn_up\.weight: the scale of a block is no finite number"):
+    match = r"tiny-\w+\.gguf: tensor blk\.0\.ffn_up\.weight: the scale of a block is no finite number"
+    with pytest.raises(ModelFileError, match=match):
         Model(file, models.config(file))
 
 
