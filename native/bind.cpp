@@ -380,6 +380,15 @@ class BoundDecoder {
 
     Decoder decoder;
 
+    nb::ndarray<nb::numpy, float> screen_bounds() {
+        std::lock_guard<std::mutex> lock(busy);
+        need(decoder.has_screened(), "the last step wasn't greedy by a screen");
+        const size_t n_vocab = static_cast<size_t>(decoder.config.n_vocab);
+        auto found = new_array(2, n_vocab);
+        decoder.screen_bounds(found.data(), found.data() + n_vocab);
+        return found;
+    }
+
   private:
     // Tokens from `first` on, as many as a step takes; those from first_with_logits on ask for logits. With a tail a step
     // ends where a chunk does, so that what it sees as codes doesn't depend on where it began.
@@ -569,13 +578,7 @@ NB_MODULE(_native, m) {
         .def("decode", &BoundDecoder::decode, nb::arg("sequences"), nb::arg("tokens"))
         .def("greedy", &BoundDecoder::greedy, nb::arg("sequence"), nb::arg("tokens"))
         .def_prop_ro("n_rescored", [](const BoundDecoder& b) { return b.decoder.n_rescored(); })
-        .def("screen_bounds",
-             [](const BoundDecoder& b) {
-                 need(b.decoder.screen.codes && b.decoder.n_rescored() > 0, "no greedy step by a screen yet");
-                 auto found = new_array(2, static_cast<size_t>(b.decoder.config.n_vocab));
-                 b.decoder.screen_bounds(found.data(), found.data() + b.decoder.config.n_vocab);
-                 return found;
-             },
+        .def("screen_bounds", &BoundDecoder::screen_bounds,
              "What each row's logit was taken to lie below in the last greedy step, and how far above its estimate that is: (2, rows).")
         .def_prop_ro("screen_bytes", [](const BoundDecoder& b) { return b.decoder.screen.bytes(); });
 }

@@ -58,7 +58,7 @@ struct ActivationStore {
 
 // What the screen is asked: a vector as the exact head takes it, turned; its int8 codes are among the activations.
 struct ScreenQuestion {
-    std::vector<float> seen, turned;
+    std::vector<float> seen, turned, scratch;
     float d = 0.0f;
     int32_t sum = 0;
     float by_residual = 0.0f, by_length = 0.0f;  // how far estimates may be off
@@ -68,7 +68,7 @@ struct ScreenQuestion {
 // One thread's part of the search for the largest logit.
 struct Search {
     ScreenQuestion question;
-    std::vector<int32_t> rows;
+    std::vector<int32_t> rows, known_rows;
     std::vector<ScreenBest> leaders;
     // The largest exact logit so far, of equals the smallest row.
     float best = 0.0f;
@@ -121,7 +121,8 @@ class Decoder {
     int n_threads() const { return team_.n_threads(); }
     // Head rows that were computed exactly in the last greedy step.
     int n_rescored() const;
-    // Of the last greedy step's screen: what each row's logit was taken to lie below, and how far that is above its estimate.
+    // Whether the last step was a greedy one by the screen; of that: what each row's logit was taken to lie below, and how far that is above its estimate.
+    bool has_screened() const { return has_screened_; }
     void screen_bounds(float* bound, float* margin) const;
 
   private:
@@ -206,6 +207,7 @@ class Decoder {
     std::vector<Counter> counters_;  // per phase and thread
     Counter& counter(int phase, int thread) { return counters_[static_cast<size_t>(phase * team_.n_threads() + thread)]; }
     const Watch* watch_ = nullptr;
+    bool has_screened_ = false;
     bool ended_ = false;  // written by thread 0 between a layer's last barrier and the next one's first
 };
 

@@ -46,11 +46,12 @@ void Decoder::ask_screen(int thread) {
     const size_t width = static_cast<size_t>(config.width);
     const bool floats = head->wants() == Wants::floats;
     ask.seen.resize(width);
-    ask.turned.resize(width);
+    ask.scratch.resize(width);
     for (size_t i = 0; i < width; ++i) ask.seen[i] = floats ? x.x[i] : static_cast<float>(x.q[i]) * x.d[i / kBlock];
     for (int o = 0; !floats && o < kOutliers; ++o)
         ask.seen[static_cast<size_t>(x.outlier_at[o])] += x.outlier[o];  // whose code is 0
-    kernels_->turn(ask.seen.data(), screen.signs.data(), config.width, ask.turned.data());
+    ask.turned = ask.seen;
+    screen.turn(*kernels_, ask.turned.data(), ask.scratch.data());
     store.take(*kernels_, 0, ask.turned.data(), config.width, Wants::token);
     const Activations rounded = store.view(Wants::token);
     ask.d = rounded.d[0];
@@ -104,8 +105,9 @@ void Decoder::find_leaders(int thread) {
     const size_t n = std::min(own.leaders.size(), static_cast<size_t>(std::max(1, kLeaders / n_threads)));
     std::partial_sort(own.leaders.begin(), own.leaders.begin() + static_cast<std::ptrdiff_t>(n), own.leaders.end(),
                       [](const ScreenBest& a, const ScreenBest& b) { return a.estimate > b.estimate; });
+    own.leaders.resize(n);
     own.rows.clear();
-    for (size_t i = 0; i < n; ++i) own.rows.push_back(own.leaders[i].row);
+    for (const ScreenBest& leader : own.leaders) own.rows.push_back(leader.row);
     rescore(thread, own.rows.data(), n);
     own.known = own.best;
 }
@@ -119,9 +121,15 @@ void Decoder::settle(int thread) {
     floor -= question(thread).taken;
     std::atomic<int>& next = counter(config.n_layers * kPhasesPerLayer + 1, 0).next;
     own.rows.resize(kPieceRows + 16);
+    own.known_rows.clear();
+    for (int t = 0; t < team_.n_active(); ++t)
+        for (const ScreenBest& leader : threads_[static_cast<size_t>(t)].search.leaders) own.known_rows.push_back(leader.row);
+    std::sort(own.known_rows.begin(), own.known_rows.end());
+    const auto known = [&](int32_t row) { return std::binary_search(own.known_rows.begin(), own.known_rows.end(), row); };
     for (int begin; (begin = next.fetch_add(kPieceRows, std::memory_order_relaxed)) < config.n_vocab;) {
         const int n = kernels_->screen_rows(all, begin, std::min(config.n_vocab, begin + kPieceRows), floor, own.rows.data());
-        rescore(thread, own.rows.data(), static_cast<size_t>(n));
+        const auto end = std::remove_if(own.rows.begin(), own.rows.begin() + n, known);
+        rescore(thread, own.rows.data(), static_cast<size_t>(end - own.rows.begin()));
     }
 }
 

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -358,6 +357,7 @@ void pack(Matrix& m, int n_threads) {
         if (!pack_ternary(in_order, data, n_threads)) {
             m.view.format = Format::t2;
             set_panel_bytes(m, ternary_codes_bytes(Format::t2, m.view.n_blocks));
+            pages.reset();
             return pack(m, n_threads);
         }
     } else {

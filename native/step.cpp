@@ -301,7 +301,7 @@ void Decoder::took(int n_tokens, bool alone, double seconds) {
 bool Decoder::run(const std::vector<Slot>& slots, const Watch& watch, const Matrix* last_read, const std::function<void(int)>& finish) {
     slots_ = &slots;
     watch_ = &watch;
-    ended_ = false;
+    ended_ = has_screened_ = false;
     alone_ = slots.size() == 1;
     reserve(static_cast<int>(slots.size()));
     int last = 0;
@@ -363,6 +363,7 @@ int Decoder::greedy(const std::vector<Slot>& slots, const Watch& watch) {
         team_.barrier();
         settle(thread);
     });
+    has_screened_ = whole && codes;
     return !whole ? kEnded : codes ? likeliest_found() : likeliest_of_all();
 }
 

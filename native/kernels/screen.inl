@@ -29,7 +29,7 @@ ScreenBest screen_best(const ScreenRows& s, int begin, int end) {
 // Writes the rows where estimate + margin isn't below floor, or is no number, to `rows`, in order; gives how many. Sixteen
 // more may be written.
 int screen_rows(const ScreenRows& s, int begin, int end, float floor, int32_t* rows) {
-    const F most = f_set1(3.4e38f), least = f_set1(floor == floor ? floor : -__builtin_inff());
+    const F most = f_set1(__FLT_MAX__), least = f_set1(floor == floor ? floor : -__builtin_inff());
     int found = 0;
     // Bits of what is 0 or more are no negative number. The smaller of a pair is the second where one is no number.
     for (int i = begin; i < end; i += 16)

@@ -41,7 +41,7 @@ const Kernels& SOLVENT_TABLE() {
     static constexpr Kernels table = {SOLVENT_NAME, kOneScaleTernary, gemv, SOLVENT_GEMM, row_dot, rms_norm, add, quantise_blocks, quantise_token,
                                       silu_mul, relu2_mul, rope, store_half, attend,
                                       turn, turn_back, subtract_halves, encode, square_sum, key_sums, quantise_query, argmax,
-                                      screen_best, screen_rows,  screen_codes};
+                                      screen_best, screen_rows, screen_codes};
     return table;
 }
 

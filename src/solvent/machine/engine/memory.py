@@ -33,7 +33,7 @@ PANEL_BITS = {
 PANEL_ROWS, BLOCK = 16, 32
 # Ternary weights of one scale a matrix, five to a byte: four bytes a row for so many columns.
 TERNARY = ("tq1_0", "tq2_0", "q2_0_g64", "q2_0_g128", "i2_s", "i2_s_arm", "hf_ternary")
-FIVES_BYTES, FIVES_COLUMNS = 4, 20
+FIVES_BYTES, FIVES_COLUMNS, FIVES_MOST_COLUMNS = 4, 20, 1 << 18
 # Beside its codes a screened row has their scale, its length and that of what the codes leave out, float32.
 SCREEN_BITS, SCREEN_ROW_BYTES = 3, 12
 ROUNDED_BITS = {"8-bit": PANEL_BITS["q8_0"], "6-bit": PANEL_BITS["q6_k"]}
@@ -97,7 +97,7 @@ def panel_bytes(tensor: Tensor, *, fives: bool = False) -> int:
     if len(tensor.shape) < 2 or tensor.type not in PANEL_BITS:
         return tensor.data.nbytes
     rows, columns = tensor.shape
-    if fives and tensor.type in TERNARY:
+    if fives and tensor.type in TERNARY and columns <= FIVES_MOST_COLUMNS:
         return (
             _filled(rows, PANEL_ROWS) * _filled(_filled(columns, BLOCK), FIVES_COLUMNS) * FIVES_BYTES // FIVES_COLUMNS
         )
