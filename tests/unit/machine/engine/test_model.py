@@ -278,7 +278,7 @@ def test_a_batch_gives_each_sequence_alone(family: str, kind: str, n_sequences: 
 @pytest.mark.parametrize("head", ["screened", "whole"])
 @pytest.mark.parametrize("kind", ["q8_0", "f16", "bf16", "f32", "q4_0", "q6_k"])
 def test_greedy_is_the_argmax_of_the_logits(kind: str, head: Head) -> None:
-    """The head is large enough to be screened, where its type has more than four bits."""
+    """The head is large enough to be screened, where its type's rows can be computed one at a time."""
     sizes = {**(WIDE if kind == "q6_k" else SMALL), "n_vocab": 4097, "n_layers": 1}
     file = engine_models.tiny("llama", {"linears": "q8_0", "token_embd": kind}, 5, **sizes)
     for kernel in HERE:
