@@ -308,7 +308,7 @@ void attend_rows(const Kernels& kernels, const Sequence& sequence, int layer, in
     for (int r = 0; r < n_rows; ++r) {
         float* row = out.data() + stride * static_cast<size_t>(r);
         finish_sum(kernels, sequence.format(), layer, n, row, scratch.data());
-        for (int i = 0; i < n; ++i) all.out[place(r) + static_cast<size_t>(i)] = total[r] > 0.0f ? row[i] / total[r] : 0.0f;
+        for (int i = 0; i < n; ++i) all.out[place(r) + static_cast<size_t>(i)] = row[i] / total[r];  // every row sees a key
     }
 }
 

@@ -89,17 +89,18 @@ inline F f_exp(F x) {
 }
 
 // The same for x ≤ 0 that weighs something: to 4e-7 (2e-7 where x > −10). A polynomial of the least relative error on
-// |r| ≤ ln2/2, 9.2e-8; ln 2 in one part; x/ln 2 is rounded by the last place of 3·2²², whose low bits then are n.
+// |r| ≤ ln2/2, 9.2e-8; ln 2 in one part; x/ln 2 is rounded by the last place of 3·2²². What is no number stays so:
+// low bits of its own would else be added to the exponent.
 inline F f_exp_below(F x) {
     x = f_max(f_set1(-87.0f), x);
     const F rounder = f_set1(12582912.0f), placed = f_fma(x, f_set1(1.44269504f), rounder);
-    const F r = f_fma(f_sub(placed, rounder), f_set1(-0.69314718f), x);
+    const F whole = f_sub(placed, rounder), r = f_fma(whole, f_set1(-0.69314718f), x);
     F p = f_fma(f_set1(0.0082902722f), r, f_set1(0.0418981612f));
     p = f_fma(p, r, f_set1(0.1666763872f));
     p = f_fma(p, r, f_set1(0.4999914765f));
     p = f_fma(p, r, f_set1(0.9999997020f));
     p = f_fma(p, r, f_set1(1.0f));
-    return f_scale2(p, i_bits(placed));
+    return f_scale2(p, i_round(whole));
 }
 
 }}  // namespace solvent::(anonymous)

@@ -108,6 +108,27 @@ Exact<float> product(const Kernels& kernels, const Matrix& m, const Exact<float>
     return y;
 }
 
+// The head in three bits: every kernel set makes the same of it, and multiplies it alike.
+void fuzz_screen(const std::vector<const Kernels*>& all, const FileMatrix& file, const Exact<float>& x, int n_tokens) {
+    const size_t n_rows = static_cast<size_t>(file.n_rows);
+    const Screen truth = make_screen(file, *all[0], 1 + below(2));
+    const size_t packed = static_cast<size_t>(truth.codes->view.n_panels) * truth.codes->view.panel_bytes;
+    Exact<uint8_t> panels(packed);
+    std::memcpy(panels.get(), truth.codes->view.data, packed);
+    truth.codes->view.data = panels.get();
+    const Exact<float> sums = product(*all[0], *truth.codes, x, n_tokens, false);
+    for (const Kernels* kernels : all) {
+        const Screen s = make_screen(file, *kernels, 1 + below(2));
+        need(std::memcmp(s.codes->view.data, panels.get(), packed) == 0, "codes of the screen");
+        need(same(s.scale.data(), truth.scale.data(), n_rows) && same(s.residual.data(), truth.residual.data(), n_rows) &&
+             same(s.length.data(), truth.length.data(), n_rows), "rows of the screen");
+        for (const bool together : {false, true}) {
+            const Exact<float> y = product(*kernels, *truth.codes, x, n_tokens, together);
+            need(same(y.get(), sums.get(), sums.n), "products of the screen");
+        }
+    }
+}
+
 int fuzz_product(const std::vector<const Kernels*>& all) {
     const TypeName& name = kNames[below(static_cast<int>(sizeof kNames / sizeof *kNames))];
     const FileType* type = file_type(name.name);
@@ -155,11 +176,11 @@ int fuzz_product(const std::vector<const Kernels*>& all) {
     Exact<float> row(static_cast<size_t>(n_cols));
     read_floats(file, below(n_rows), scratch, row.get());
     // The head's two passes.
-    const bool is_q8 = std::strcmp(name.name, "q8_0") == 0;
-    if (n_cols % 32 == 0 && (is_q8 || type->is_float())) {
-        constexpr Format kCodes[] = {Format::q4_0, Format::q6_k, Format::q8_0};
-        const Rounded codes = round_matrix(file, kCodes[below(3)], 1 + below(2));
-        need(codes.length.size() == static_cast<size_t>(n_rows), "rounding");
+    const bool by_row = std::strcmp(name.name, "q8_0") == 0 || std::strcmp(name.name, "q6_k") == 0;
+    if (n_cols % 32 == 0 && (by_row || type->is_float())) {
+        const Rounded codes = round_matrix(file, below(2) ? Format::q6_k : Format::q8_0, 1 + below(2));
+        need(codes.matrix->packed(), "rounding");
+        fuzz_screen(all, file, x, n_tokens);
         ActivationStore store;
         store.reserve(1, static_cast<size_t>(n_cols));
         const int r = below(n_rows);

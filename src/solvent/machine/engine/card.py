@@ -45,7 +45,8 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
     """Bytes and operations of one decoded token, by part, with `depth` tokens before it.
 
     Weights: what the kernels read, scales included.   Head: 3-bit codes where greedy decoding screens it (the rows
-    that are computed again are left out: on SmolLM2 some 1 in 100, 3 to 4% of the head's bytes); rounded to 8 or 6 bits where that was asked for.
+    that are computed again are left out: on SmolLM2 some 1 in 100, 3 to 4% of the head's bytes); rounded to 8 or 6
+    bits where that was asked for.
     Cache: depth · layers · 2 · kv_width · bits of an element / 8, 16 of sinks and tail; 2 · 2 · q_width operations a
     cached token and layer.
     Vectors (norms, activations) stay in the CPU's caches and are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import engine_models
 import numpy as np
@@ -16,6 +17,8 @@ from solvent.machine.engine import models
 from solvent.machine.engine.model import Model
 from solvent.machine.engine.model_file import ModelFile, Tensor
 from solvent.machine.engine.quants import TYPES
+from solvent.machine.turboquant.cache_format import parse
+from solvent.machine.turboquant.native_cache import native_format
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native extension isn't built here")
 
@@ -82,3 +85,16 @@ def test_one_float_that_is_no_number_reaches_the_logits(family: str, role: str, 
     model = Model(broken(file, f"blk.0.{role}.weight", value), models.config(file), kernel=kernel)
     for tokens in ([5, 200, 17], list(range(40))):
         assert not np.isfinite(model.extend(model.new_sequence(), tokens)).all(), len(tokens)
+
+
+@pytest.mark.parametrize("kernel", native.kernels() if native.available() else ())
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FC00001, 0x7FC00037, 0x7FC000FF, 0x7FC00180, 0xFFC00155])
+def test_attention_keeps_what_is_no_number_whatever_its_bits(bits: int, kernel: str) -> None:
+    """A NaN's own low bits aren't an exponent: e^NaN by adding them could be 10^-18, and the fault be lost."""
+    sequence: Any = native.extension().Sequence(1, 1, 64, 256, native_format(parse("f16"), 1, 64))
+    keys, values = np.random.default_rng(1).standard_normal((2, 150, 1, 64)).astype(np.float32)
+    sequence.store(0, keys, values, kernel)
+    sequence.advance(150)
+    queries = np.zeros((1, 1, 64), np.float32)
+    queries.view(np.uint32)[0, 0, 5] = bits
+    assert np.isnan(sequence.attend(0, queries, np.array([150], np.int32), kernel)).all()
