@@ -292,8 +292,9 @@ bool Decoder::better_alone(int n_tokens) {
 void Decoder::took(int n_tokens, bool alone, double seconds) {
     double& known = timed_[n_tokens > 1].seconds[alone];
     const double found = seconds / n_tokens;
-    // One step that something held up says little: it may raise what is known by an eighth.
-    if (known > 0.0) known += found < known ? 0.5 * (found - known) : 0.125 * (std::min(found, 2.0 * known) - known);
+    // One step that something held up, as the very first ones are, says little: it may raise what is known by an eighth.
+    // A faster one says how fast it goes.
+    if (known > 0.0 && found > known) known += 0.125 * (std::min(found, 2.0 * known) - known);
     else known = found;
 }
 
