@@ -29,11 +29,15 @@ ScreenBest screen_best(const ScreenRows& s, int begin, int end) {
 // Writes the rows where estimate + margin isn't below floor, or is no number, to `rows`, in order; gives how many. Sixteen
 // more may be written.
 int screen_rows(const ScreenRows& s, int begin, int end, float floor, int32_t* rows) {
-    const F most = f_set1(__FLT_MAX__), least = f_set1(floor == floor ? floor : -__builtin_inff());
+    const float bottom = -__FLT_MAX__;
+    const F most = f_set1(__FLT_MAX__), none = f_set1(bottom), least = f_set1(floor > bottom ? floor : bottom);
     int found = 0;
-    // Bits of what is 0 or more are no negative number. The smaller of a pair is the second where one is no number.
-    for (int i = begin; i < end; i += 16)
-        found += list_above(i_bits(f_sub(f_min(highest_at(s, i, end - i), most), least)), i_set1(-1), i, rows + found);
+    // Bits of what is 0 or more are no negative number. The smaller of a pair is the second where one is no number; with no
+    // infinity on either side their difference always is one.
+    for (int i = begin; i < end; i += 16) {
+        const F highest = f_max(f_min(highest_at(s, i, end - i), most), none);
+        found += list_above(i_bits(f_sub(highest, least)), i_set1(-1), i, rows + found);
+    }
     while (found && rows[found - 1] >= end) --found;
     return found;
 }

@@ -165,7 +165,7 @@ void screens(Random& random) {
         for (const int begin : {0, n / 3}) {
             const ScreenBest best = kernels.screen_best(rows, begin, n);
             print("screen_best", n, std::vector<float>{best.estimate, static_cast<float>(best.row)});
-            if (n > 16) sum[static_cast<size_t>(n / 2)] = __builtin_nanf("");
+            if (n > 16) sum[static_cast<size_t>(n / 2)] = __builtin_nanf(""), sum[static_cast<size_t>(n - 2)] = -__builtin_inff();
             for (const float floor : {0.5f * best.estimate, __builtin_inff(), -__builtin_inff(), __builtin_nanf("")}) {
                 std::vector<int32_t> found(static_cast<size_t>(n - begin) + 16);
                 found.resize(static_cast<size_t>(kernels.screen_rows(rows, begin, n, floor, found.data())));
