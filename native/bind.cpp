@@ -468,6 +468,7 @@ DecoderConfig config_from(nb::dict d) {
     c.norm_eps = nb::cast<float>(d["norm_eps"]);
     c.rope_adjacent = nb::cast<std::string>(d["rope_pairs"]) == "adjacent";
     c.relu2 = nb::cast<std::string>(d["activation"]) == "relu2";
+    c.int16_activations = nb::cast<bool>(d["int16_activations"]);
     need(c.n_heads % c.n_kv_heads == 0, "n_heads is no multiple of n_kv_heads");
     need(c.head_size % 2 == 0, "head_size is odd");
     return c;

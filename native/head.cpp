@@ -47,9 +47,15 @@ void Decoder::ask_screen(int thread) {
     const bool floats = head->wants() == Wants::floats;
     ask.seen.resize(width);
     ask.scratch.resize(width);
-    for (size_t i = 0; i < width; ++i) ask.seen[i] = floats ? x.x[i] : static_cast<float>(x.q[i]) * x.d[i / kBlock];
-    for (int o = 0; !floats && o < kOutliers; ++o)
-        ask.seen[static_cast<size_t>(x.outlier_at[o])] += x.outlier[o];  // whose code is 0
+    if (floats) {
+        std::copy_n(x.x, width, ask.seen.begin());
+    } else {
+        store.values(0, config.width, ask.seen.data());
+        if (has_lower(*head)) {
+            lower(thread).values(0, config.width, ask.scratch.data());
+            kernels_->add(ask.seen.data(), ask.scratch.data(), config.width);
+        }
+    }
     ask.turned = ask.seen;
     screen.turn(*kernels_, ask.turned.data(), ask.scratch.data());
     store.take(*kernels_, 0, ask.turned.data(), config.width, Wants::token);
@@ -83,11 +89,14 @@ ScreenRows Decoder::screened_rows(int thread) const {
 void Decoder::rescore(int thread, const int32_t* rows, size_t n) {
     const FileMatrix& file = head->file;
     Thread& own = threads_[static_cast<size_t>(thread)];
-    const Activations x = activations(thread).view(head->wants());
+    const Activations x = activations(thread).view(head->wants()), below = lower(thread).view(head->wants());
     const size_t row_bytes = file.row_bytes();
     for (size_t i = 0; i < n; ++i) {
         if (!file.file && i + kRowsAhead < n) fetch(file.data + static_cast<size_t>(rows[i + kRowsAhead]) * row_bytes, row_bytes);
-        take(own.search, rows[i], kernels_->row_dot(head->view.format, file.row(rows[i], own.row.bytes), config.width, x));
+        const uint8_t* row = file.row(rows[i], own.row.bytes);
+        float logit = kernels_->row_dot(head->view.format, row, config.width, x);
+        if (has_lower(*head)) logit += kernels_->row_dot(head->view.format, row, config.width, below);
+        take(own.search, rows[i], logit);
     }
     own.search.n_rescored += static_cast<int>(n);
 }

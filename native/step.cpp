@@ -13,6 +13,10 @@ namespace {
 
 int up_16(int n) { return (n + 15) / 16 * 16; }
 
+// Panels that both int8 of int16 activations are multiplied by in turn: of one token few enough that the weights are
+// still in the second-level cache, of several as many as their products' room is for.
+constexpr int kLowerPanels = 4, kLowerPanelsOfMany = 16;
+
 }  // namespace
 
 void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
@@ -65,6 +69,7 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
         own.max.assign(kMaxQueries, 0.0f);
         own.total.assign(kMaxQueries, 0.0f);
         own.activations.reserve(1, static_cast<size_t>(widest));
+        if (c.int16_activations) own.lower.reserve(1, static_cast<size_t>(widest)), own.left.assign(static_cast<size_t>(widest), 0.0f);
         own.row = RowCodes(c.width);
     }
     reserve(1);
@@ -79,6 +84,10 @@ void Decoder::reserve(int n_tokens) {
     gate_.assign(n * 2 * ff_16_, 0.0f);
     attended_.assign(n * q_16_, 0.0f);
     activations_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
+    if (config.int16_activations) {
+        lower_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
+        for (auto& own : threads_) own.lower_y.assign(n * kLowerPanelsOfMany * kRows, 0.0f);
+    }
     for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens, std::max({width_16_, ff_16_, q_16_})), 0);
     reserved_ = n_tokens;  // last: what couldn't be had is asked for again
 }
@@ -147,6 +156,12 @@ void ActivationStore::take(const Kernels& kernels, int row, const float* from, i
     }
 }
 
+void ActivationStore::values(int row, int n, float* to) const {
+    const size_t r = static_cast<size_t>(row), at = r * cols, block = r * blocks;
+    for (size_t i = 0; i < static_cast<size_t>(n); ++i) to[i] = static_cast<float>(q[at + i]) * d[block + i / kBlock];
+    for (size_t o = r * kOutliers; o < (r + 1) * kOutliers; ++o) to[outlier_at[o]] += outlier[o];  // whose code is 0
+}
+
 // In each form that a reader wants, once.
 void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
     bool done[5] = {};
@@ -154,6 +169,11 @@ void Decoder::take_activations(int thread, int row, const float* x, int n, std::
         if (!reader || done[static_cast<int>(reader->wants())]) continue;
         done[static_cast<int>(reader->wants())] = true;
         activations(thread).take(*kernels_, row, x, n, reader->wants());
+        if (!has_lower(*reader)) continue;
+        float* left = threads_[static_cast<size_t>(thread)].left.data();
+        activations(thread).values(row, n, left);
+        for (int i = 0; i < n; ++i) left[i] = x[i] - left[i];
+        lower(thread).take(*kernels_, row, left, n, Wants::blocks);
     }
 }
 
@@ -212,14 +232,39 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
         const Activations x = activations(thread).view(p->w->wants());
         if (n_tokens > 1) {
             kernels_->gemm(w, first, last, x, n_tokens, p->y, p->y_stride, threads_[static_cast<size_t>(thread)].scratch.data());
+            if (has_lower(*p->w)) add_lower(thread, w, first, last, n_tokens, p->y, p->y_stride, 0);
             continue;
         }
         // Whole panels are fetched ahead, so that the last ones of the stretch fetch just the first of what follows it.
         const uint8_t* after = offset < piece.own_end ? (p + 1)->w->view.data : then;
         const int n_ahead = static_cast<int>((kAhead - 1) / panel_bytes(w)) + 1;
         const int turn = after ? std::max(own_begin, own_end - n_ahead) : own_end, far = std::clamp(turn, first, last);
-        if (first < far) kernels_->gemv(w, first, far, x, p->y, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
-        if (far < last) kernels_->gemv(w, far, last, x, p->y, after - panel_at(w, turn));
+        const auto multiply = [&](int from, int to, std::ptrdiff_t ahead) {
+            const int step = has_lower(*p->w) ? kLowerPanels : w.n_panels;
+            for (int at = from; at < to; at += step) {
+                const int end = std::min(to, at + step);
+                kernels_->gemv(w, at, end, x, p->y, ahead);
+                if (has_lower(*p->w)) add_lower(thread, w, at, end, 1, p->y, p->y_stride, ahead);
+            }
+        };
+        if (first < far) multiply(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
+        if (far < last) multiply(far, last, after - panel_at(w, turn));
+    }
+}
+
+void Decoder::add_lower(int thread, const MatrixView& w, int begin, int end, int n_tokens, float* y, size_t y_stride, std::ptrdiff_t ahead) {
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    const Activations x = lower(thread).view(Wants::blocks);
+    for (int at = begin; at < end; at += kLowerPanelsOfMany) {
+        MatrixView part = w;
+        part.data = panel_at(w, at);
+        part.n_panels = std::min(end - at, kLowerPanelsOfMany);
+        part.n_rows = std::min(w.n_rows - at * kRows, part.n_panels * kRows);
+        const int n_rows = part.n_panels * kRows;
+        if (n_tokens > 1) kernels_->gemm(part, 0, part.n_panels, x, n_tokens, own.lower_y.data(), static_cast<size_t>(n_rows), own.scratch.data());
+        else kernels_->gemv(part, 0, part.n_panels, x, own.lower_y.data(), ahead);
+        for (int t = 0; t < n_tokens; ++t)
+            kernels_->add(y + static_cast<size_t>(t) * y_stride + static_cast<size_t>(at) * kRows, own.lower_y.data() + static_cast<size_t>(t) * static_cast<size_t>(n_rows), n_rows);
     }
 }
 

