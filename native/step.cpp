@@ -239,7 +239,7 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
         const uint8_t* after = offset < piece.own_end ? (p + 1)->w->view.data : then;
         const int n_ahead = static_cast<int>((kAhead - 1) / panel_bytes(w)) + 1;
         const int turn = after ? std::max(own_begin, own_end - n_ahead) : own_end, far = std::clamp(turn, first, last);
-        const auto multiply = [&](int from, int to, std::ptrdiff_t ahead) {
+        const auto one_token = [&](int from, int to, std::ptrdiff_t ahead) {
             const int step = has_lower(*p->w) ? kLowerPanels : w.n_panels;
             for (int at = from; at < to; at += step) {
                 const int end = std::min(to, at + step);
@@ -247,8 +247,8 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
                 if (has_lower(*p->w)) add_lower(thread, w, at, end, 1, p->y, p->y_stride, ahead);
             }
         };
-        if (first < far) multiply(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
-        if (far < last) multiply(far, last, after - panel_at(w, turn));
+        if (first < far) one_token(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
+        if (far < last) one_token(far, last, after - panel_at(w, turn));
     }
 }
 

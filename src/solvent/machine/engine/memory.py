@@ -26,13 +26,14 @@ CGROUP = Path("/sys/fs/cgroup")
 PROGRAM_BYTES = 64 << 20
 F16_CACHE = CacheFormat()
 # Bits a weight in panels; floats are the file's own rows. Ternary types: with a scale per block, as outside of BitNet.
-PANEL_BITS = {
-    "q4_0": 4.5, "q4_1": 5, "q8_0": 8.5, "q4_k": 4.625, "q5_k": 5.625, "q6_k": 6.5625,
+TERNARY_BITS = {
     "tq1_0": 2.0625, "tq2_0": 2.0625, "q2_0_g64": 2.25, "q2_0_g128": 2.125, "i2_s": 2, "i2_s_arm": 2, "hf_ternary": 2,
+}  # fmt: skip
+PANEL_BITS = {
+    "q4_0": 4.5, "q4_1": 5, "q8_0": 8.5, "q4_k": 4.625, "q5_k": 5.625, "q6_k": 6.5625, **TERNARY_BITS,
 }  # fmt: skip
 PANEL_ROWS, BLOCK = 16, 32
 # Ternary weights of one scale a matrix, five to a byte: four bytes a row for so many columns.
-TERNARY = ("tq1_0", "tq2_0", "q2_0_g64", "q2_0_g128", "i2_s", "i2_s_arm", "hf_ternary")
 FIVES_BYTES, FIVES_COLUMNS, FIVES_MOST_COLUMNS = 4, 20, 1 << 18
 # Beside its codes a screened row has their scale, its length and that of what the codes leave out, float32.
 SCREEN_BITS, SCREEN_ROW_BYTES = 3, 12
@@ -97,7 +98,7 @@ def panel_bytes(tensor: Tensor, *, fives: bool = False) -> int:
     if len(tensor.shape) < 2 or tensor.type not in PANEL_BITS:
         return tensor.data.nbytes
     rows, columns = tensor.shape
-    if fives and tensor.type in TERNARY and columns <= FIVES_MOST_COLUMNS:
+    if fives and tensor.type in TERNARY_BITS and columns <= FIVES_MOST_COLUMNS:
         return (
             _filled(rows, PANEL_ROWS) * _filled(_filled(columns, BLOCK), FIVES_COLUMNS) * FIVES_BYTES // FIVES_COLUMNS
         )

@@ -36,7 +36,7 @@ def test_a_matrix_takes_what_is_counted(kind: str) -> None:
 
 @pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
 @pytest.mark.parametrize("kernel", native.kernels() if native.available() else ())
-@pytest.mark.parametrize("kind", memory.TERNARY)
+@pytest.mark.parametrize("kind", memory.TERNARY_BITS)
 def test_a_matrix_of_one_scale_takes_what_is_counted(kind: str, kernel: str) -> None:
     """1,024 columns are 51.2 units of 20, which fill 52; 36 rows three panels."""
     tensor = one_scale(random_matrix(kind, 36, 1024))
