@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "activations.hpp"
 #include "key_bias.hpp"
 #include "pool.hpp"
 #include "screen.hpp"
@@ -43,20 +44,6 @@ struct Product {
     const Matrix* w;
     float* y;
     size_t y_stride;
-};
-
-// Activations of up to n tokens in each of the forms that a matrix may want.
-struct ActivationStore {
-    std::vector<int8_t> q, q_token;
-    std::vector<float> d, d_sum, d_token, x, outlier;
-    std::vector<int32_t> sum, sum_half, sum_token, outlier_at;
-    size_t cols = 0, blocks = 0;
-    void reserve(size_t n_tokens, size_t n_cols);
-    // Puts n floats into row `row`, in the form asked for.
-    void take(const Kernels& kernels, int row, const float* from, int n, Wants wants);
-    // What the int8 blocks of a row stand for, outliers too.
-    void values(int row, int n, float* to) const;
-    Activations view(Wants wants) const;
 };
 
 // What the screen is asked: a vector as the exact head takes it, turned; its int8 codes are among the activations.
@@ -133,8 +120,8 @@ class Decoder {
         std::vector<float> x, norm, query, turned, scores, attended, max, total, q_unit, centre_scores, bias_even, bias_odd;
         std::vector<int8_t> q_codes;
         std::vector<int32_t> q_sum;
-        ActivationStore activations, lower;
-        std::vector<float> left, lower_y;  // what the first int8 leaves; the second one's products
+        ActivationStore activations, second;
+        std::vector<float> rest, second_y;  // what the first int8 leaves; the second one's products
         std::vector<uint8_t> scratch;
         RowCodes row{32};
         Search search;
@@ -146,8 +133,8 @@ class Decoder {
     float* residual(int thread, int slot) { return alone_ ? threads_[thread].x.data() : x_.data() + static_cast<size_t>(slot) * width_16_; }
     ActivationStore& activations(int thread) { return alone_ ? threads_[thread].activations : activations_; }
     // The second int8 of int16 activations.
-    ActivationStore& lower(int thread) { return alone_ ? threads_[thread].lower : lower_; }
-    bool has_lower(const Matrix& w) const { return config.int16_activations && w.wants() == Wants::blocks; }
+    ActivationStore& second(int thread) { return alone_ ? threads_[thread].second : second_; }
+    bool has_second(const Matrix& w) const { return config.int16_activations && w.wants() == Wants::blocks; }
     void meet() { if (!alone_) team_.barrier(); }
 
     // Whether a step is better run by one thread: on a busy machine threads wait for each other's turn.
@@ -164,8 +151,8 @@ class Decoder {
     // next: what is read after the products.
     void multiply(int thread, int phase, int n_tokens, std::initializer_list<Product> products, std::initializer_list<const Matrix*> next);
     void multiply_panels(int thread, const Piece& piece, int n_tokens, std::initializer_list<Product> products, const uint8_t* then);
-    // Adds the second int8's products to y, whose rows lie y_stride apart.
-    void add_lower(int thread, const MatrixView& w, int begin, int end, int n_tokens, float* y, size_t y_stride, std::ptrdiff_t ahead);
+    // Adds the second int8's products by panels [begin, end) to p.y.
+    void add_second(int thread, const MatrixView& w, int begin, int end, int n_tokens, const Product& p, std::ptrdiff_t ahead);
     void attention(int thread, int layer, int phase);
     void attend(int thread, int layer, int item);
     void load_query(Thread& own, int layer, int slot, int head, int row, const CacheFormat& format);
@@ -205,7 +192,7 @@ class Decoder {
         int n_steps = 0;
     } timed_[2];
     std::vector<float> x_, qkv_, y_, gate_, attended_, partial_, logits_16_;
-    ActivationStore activations_, lower_;
+    ActivationStore activations_, second_;
     std::vector<Thread> threads_;
     std::vector<float> cos_, sin_;            // [token][pair]
     std::vector<float> lane_cos_, lane_sin_;  // [pair][16 tokens]

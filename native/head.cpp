@@ -51,8 +51,8 @@ void Decoder::ask_screen(int thread) {
         std::copy_n(x.x, width, ask.seen.begin());
     } else {
         store.values(0, config.width, ask.seen.data());
-        if (has_lower(*head)) {
-            lower(thread).values(0, config.width, ask.scratch.data());
+        if (has_second(*head)) {
+            second(thread).values(0, config.width, ask.scratch.data());
             kernels_->add(ask.seen.data(), ask.scratch.data(), config.width);
         }
     }
@@ -89,13 +89,13 @@ ScreenRows Decoder::screened_rows(int thread) const {
 void Decoder::rescore(int thread, const int32_t* rows, size_t n) {
     const FileMatrix& file = head->file;
     Thread& own = threads_[static_cast<size_t>(thread)];
-    const Activations x = activations(thread).view(head->wants()), below = lower(thread).view(head->wants());
+    const Activations x = activations(thread).view(head->wants()), rest = second(thread).view(head->wants());
     const size_t row_bytes = file.row_bytes();
     for (size_t i = 0; i < n; ++i) {
         if (!file.file && i + kRowsAhead < n) fetch(file.data + static_cast<size_t>(rows[i + kRowsAhead]) * row_bytes, row_bytes);
         const uint8_t* row = file.row(rows[i], own.row.bytes);
         float logit = kernels_->row_dot(head->view.format, row, config.width, x);
-        if (has_lower(*head)) logit += kernels_->row_dot(head->view.format, row, config.width, below);
+        if (has_second(*head)) logit += kernels_->row_dot(head->view.format, row, config.width, rest);
         take(own.search, rows[i], logit);
     }
     own.search.n_rescored += static_cast<int>(n);

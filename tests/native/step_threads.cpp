@@ -136,8 +136,12 @@ std::vector<float> answers(Decoder& d, uint64_t seed) {
                 if (s->n_tokens < s->context()) slots.push_back({s.get(), below(c.n_vocab), s->n_tokens++, true});
         } else {
             Sequence& s = *sequences[0];
-            s.reserve(d.kernels(), std::min(s.n_tokens + 1, s.context()));
-            if (s.n_tokens < s.context()) all.push_back(static_cast<float>(d.greedy({{&s, below(c.n_vocab), s.n_tokens++, true}})));
+            // One token, which every thread takes alone, or several.
+            const int n = std::min(1 + below(3), s.context() - s.n_tokens);
+            s.reserve(d.kernels(), s.n_tokens + n);
+            std::vector<Slot> asked;
+            for (int i = 0; i < n; ++i) asked.push_back({&s, below(c.n_vocab), s.n_tokens++, i + 1 == n});
+            if (n > 0) all.push_back(static_cast<float>(d.greedy(asked)));
             // Another that shares what stays takes its place.
             s.truncate(s.n_tokens - below(s.n_tokens + 1));
             sequences.push_back(std::make_unique<Sequence>(s));

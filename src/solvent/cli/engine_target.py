@@ -73,7 +73,7 @@ class EngineTarget:
         return {
             "name": self.name, "kind": self.kind, "model": about["family"], "weight_format": formats[0],
             "weight_bytes": sizes.total(), "cache_format": self._cache, "batch": self._n_places,
-            "threads": about["threads"], "kernel": about["kernel"],
+            "activations": about["activations"], "threads": about["threads"], "kernel": about["kernel"],
         }  # fmt: skip
 
     async def answer(self, request: Request, clock: Clock) -> Answer:

@@ -79,11 +79,10 @@ def _engine(name: str, places: int, options: dict[str, Any]) -> Wired:
     from solvent.cli.engine_target import EngineTarget
     from solvent.machine.engine.load import load
 
-    chosen = {name: options[name] for name in ("head", "activations")}
-    loaded = load(name, threads=options["threads"], **chosen)
+    loaded = load(name, threads=options["threads"], head=options["head"], activations=options["activations"])
     kv = "f16" if options["kv"] is None else options["kv"]
     target = EngineTarget(loaded, places, kv)
-    about = {**target.document(), **chosen, **kept_in_cache(loaded.model.config, kv)}
+    about = {**target.document(), "head": options["head"], **kept_in_cache(loaded.model.config, kv)}
     return Wired(target, about, own_process=True, text=False, meter=True, close=target.close, loaded=loaded)
 
 

@@ -55,7 +55,7 @@ def command(
         str, typer.Option(metavar="FORM", help="Head of the model: screened, whole, 8-bit or 6-bit.")
     ] = "screened",
     activations: Annotated[
-        str, typer.Option(metavar="TYPE", help="Round vectors to int8, or int16: slower, nothing lost.")
+        str, typer.Option(metavar="TYPE", help="Round vectors to int8, or int16: slower, next to nothing lost.")
     ] = "int8",
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Also give ln p of each token and of the N likeliest.")

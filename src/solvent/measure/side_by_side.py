@@ -52,7 +52,9 @@ def side_by_side(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             raise MeasureError(f"measurement {i + 1}", found, "a whole result of `solvent measure -o FILE`") from None
         names = {key: f"measured.{i}.{key}" for key in own}
         figures |= {names[key]: figure for key, figure in own.items()}
-        about = {key: target.get(key) for key in ("name", "model", "kind", "weight_format", "cache_format")}
+        about = {
+            key: target.get(key) for key in ("name", "model", "kind", "weight_format", "cache_format", "activations")
+        }
         load = {"concurrency": document.get("concurrency"), "answers": (document.get("totals") or {}).get("answers")}
         lengths = {key: work.get(key) for key in ("input_tok", "output_tok")}
         rows.append({**about, **load, **lengths, "date": _date(document), "figures": names})

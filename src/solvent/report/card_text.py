@@ -16,7 +16,8 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     depth = card["depth"]
     after = f", after {depth:,} {'token' if depth == 1 else 'tokens'} of context" if depth else ""
     threads = "1 thread" if card["threads"] == 1 else f"{card['threads']} threads"
-    yield f"{printable(card['model'])} ({card['family']}), {card['kernel']} kernels, {threads}{after}"
+    rounded = ", int16 activations" if card["activations"] == "int16" else ""
+    yield f"{printable(card['model'])} ({card['family']}), {card['kernel']} kernels, {threads}{rounded}{after}"
     yield ""
     yield f"{'one decoded token':<24}{'MB':>10}{'share':>8}{'M operations':>15}"
     total = card["bytes_per_token"]

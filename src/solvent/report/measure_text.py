@@ -36,7 +36,8 @@ def measurement_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """The result, line by line."""
     target, totals = result["target"], result["totals"]
     formats = [target.get(key) for key in ("weight_format", "cache_format")]
-    said = f" ({' weights, '.join(formats)} cache)" if all(formats) else ""
+    rounded = ", int16 activations" if target.get("activations") == "int16" else ""
+    said = f" ({' weights, '.join(formats)} cache{rounded})" if all(formats) else ""
     yield f"{target['name']}{said}: {_load(result)}"
     failed = f", {totals['requests'] - totals['answers']} failed" if totals["answers"] < totals["requests"] else ""
     sessions = f" in {result['sessions']} sessions" if result["sessions"] > 1 else ""

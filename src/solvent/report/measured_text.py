@@ -43,6 +43,8 @@ def row_name(row: Mapping[str, Any]) -> str:
     weights, cache = row["weight_format"], row["cache_format"]
     if weights and str(weights) not in name:
         name += f" {weights}"
+    if row.get("activations", "int8") not in (None, "int8"):
+        name += f", {row['activations']} activations"
     return f"{name}, {cache} cache" if cache else name
 
 

@@ -83,6 +83,10 @@ def test_another_model_needs_the_step_that_moves_to_it() -> None:
     [
         ({"machine": {**hardware(), "cpu": "another"}}, "of another machine"),
         ({"workload": {"kind": "trace"}}, "of another workload"),
+        (
+            {"target": {"name": "tiny", "model": "tiny", "activations": "int16"}},
+            "with int16 activations; expected int8",
+        ),
         ({"figures": {}}, "no output_token_throughput"),
         ({"schema": "solvent.statement/1"}, r"solvent\.measurement/1"),
     ],

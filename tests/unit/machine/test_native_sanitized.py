@@ -18,6 +18,7 @@ pytestmark = [
 
 KERNELS: dict[str, tuple[str, ...]] = {"scalar": (), "avx2": AVX2, "avx512_vnni": AVX512_VNNI}
 STEP = (
+    "activations",
     "attention",
     "codes",
     "file_rows",

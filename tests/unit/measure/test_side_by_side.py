@@ -57,6 +57,13 @@ def test_the_cache_holds_tokens_in_and_out() -> None:
     assert "cache_mb" not in side_by_side([other])["rows"][0]["figures"]
 
 
+def test_activations_of_another_type_are_in_the_name() -> None:
+    other = result()
+    other["target"]["activations"] = "int16"
+    rows = side_by_side([result(), other])["rows"]
+    assert [row_name(row) for row in rows] == ["tiny q4_1, tq4 cache", "tiny q4_1, int16 activations, tq4 cache"]
+
+
 def test_what_nobody_measured_has_no_figure_and_is_a_dash() -> None:
     found = side_by_side([result(peak_memory_bytes=figure(None, "B"), goodput=figure("1", "requests/s"))])
     assert set(found["rows"][0]["figures"]) == {"cache_mb"}
@@ -95,6 +102,11 @@ def test_a_result_with_less_in_it_gives_what_it_has_and_a_broken_one_is_refused(
     [
         ({"name": "a/tiny.gguf", "weight_format": "q4_1", "cache_format": "tq4"}, "tiny q4_1, tq4 cache"),
         ({"name": "tiny-q8_0.gguf", "weight_format": "q8_0", "cache_format": "f16"}, "tiny-q8_0, f16 cache"),
+        (
+            {"name": "t.gguf", "weight_format": "q4_1", "cache_format": "f16", "activations": "int16"},
+            "t q4_1, int16 activations, f16 cache",
+        ),
+        ({"name": "t.gguf", "weight_format": "q4_1", "cache_format": None, "activations": None}, "t q4_1"),
         ({"name": "http://127.0.0.1/v1", "weight_format": None, "cache_format": None}, "v1"),
     ],
 )

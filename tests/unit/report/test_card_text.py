@@ -9,7 +9,7 @@ import pytest
 from solvent.report.card_text import card_lines, explanation_lines
 
 CARD: dict[str, Any] = {
-    "model": "m", "family": "llama", "kernel": "avx2", "threads": 2, "depth": 0, "parts": [],
+    "model": "m", "family": "llama", "activations": "int8", "kernel": "avx2", "threads": 2, "depth": 0, "parts": [],
     "bytes_per_token": 1000, "operations_per_token": 10, "bandwidth_bytes_per_s": 1e9, "limit_tok_per_s": 10.0,
     "decode_tok_per_s": 9.0, "decode_tok_per_s_low": 8.0, "decode_tok_per_s_high": 10.0, "share_of_limit": 0.9,
     "held": {"weights_bytes": 1, "head_bytes": 1, "whole_head_bytes": 0, "cache_bytes": 1},
@@ -28,6 +28,14 @@ CARD: dict[str, Any] = {
 )
 def test_one_thread_and_several(threads: int, depth: int, said: str) -> None:
     assert next(card_lines({**CARD, "threads": threads, "depth": depth})) == f"m (llama), avx2 kernels, {said}"
+
+
+def test_activations_of_sixteen_bits_are_told() -> None:
+    said = next(card_lines({**CARD, "activations": "int16"}))
+    assert said == "m (llama), avx2 kernels, 2 threads, int16 activations"
+    found = {"kernel": "avx2", "runnable": [], "features": [], "threads": 1, "types": {}, "head": "whole"}
+    lines = list(explanation_lines({**found, "screen_bytes": 0, "activations": "int16"}))
+    assert lines[-1] == "activations: int16, as two int8"
 
 
 def test_one_matrix_and_several() -> None:

@@ -35,7 +35,8 @@ def steps_from_measurements(
 
     Where the first measured no model of the log, its steps need the stated step that moves to it: kind model, with the
     target's name in its id or title.
-    Raises: ChoiceError (no measurement; another machine, workload; no rate; a model that nothing here runs).
+    Raises: ChoiceError (no measurement; another machine, workload or activations; no rate; a model
+    that nothing here runs).
     """
     if not documents:
         return ()
@@ -71,6 +72,12 @@ def _comparable(today: Mapping[str, Any], other: Mapping[str, Any], name: str) -
         found = ", ".join(differences(here, there)) or "unknown parts"
         raise ChoiceError(
             f"measurement {name}", f"of another machine ({found})", "that of the first", "measure both here"
+        )
+    # Rounding for measuring, which no product runs with: results of before it was a choice have int8.
+    ours, theirs = (document["target"].get("activations", "int8") for document in (other, today))
+    if ours != theirs:
+        raise ChoiceError(
+            f"measurement {name}", f"with {ours} activations", f"{theirs}, as the first", "measure both alike"
         )
     if today.get("workload") != other.get("workload"):
         raise ChoiceError(f"measurement {name}", "of another workload", "that of the first", "measure both alike")

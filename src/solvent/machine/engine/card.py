@@ -16,7 +16,7 @@ import numpy as np
 
 from solvent.errors import EngineError
 from solvent.machine import native
-from solvent.machine.engine.head import BITS, FLOATS, head_tensor
+from solvent.machine.engine.head import BITS, head_tensor
 from solvent.machine.engine.memory import cache_bytes, cache_token_bytes, full_precision_tok, held
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def parts(model: Model, depth: int = 0, greedy: bool = True) -> list[Part]:
 
 
 def _n_products(model: Model, name: str) -> int:
-    return 2 if model.activations == "int16" and model.file.tensors[name].type not in FLOATS else 1
+    return 2 if model.activations == "int16" and model.takes_blocks(name) else 1
 
 
 def explanation(model: Model) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def load(
     the fewest bytes within a divergence measured, once for a model and a question.   tell: is told how far that is.
     Raises: ModelFileError (no such file; what it holds can't be run), EngineError (it doesn't fit into memory; a budget
     that no format meets)."""
+    head = Precision(**precision).head
     path = find(path_or_name)
     file = open_model(path)
     config = config_of(file)
@@ -69,7 +70,6 @@ def load(
         raise EngineError("threads", str(threads), f"1 to {MAX_THREADS}")
     asked = CacheBudget() if cache == AUTO else parse(cache) if isinstance(cache, str) else cache
     format = parse("f16") if isinstance(asked, CacheBudget) else asked
-    head = Precision(**precision).head
     check_fits(str(path_or_name), held(config, file.tensors, head, context or 0, format))
     tokeniser = Tokeniser.of_file(file, str(path_or_name))
     from solvent.machine.engine.model import Model

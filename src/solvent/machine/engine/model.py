@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from solvent.errors import EngineError, ModelFileError
 from solvent.machine import native
 from solvent.machine.engine.config import LINEARS, Config, tensor_shapes
-from solvent.machine.engine.head import BITS, head_tensor, head_used
+from solvent.machine.engine.head import BITS, FLOATS, head_tensor, head_used
 from solvent.machine.engine.memory import check_room
 from solvent.machine.engine.model_file import ModelFile, Tensor, give_back, place
-from solvent.machine.engine.precision import Precision, PrecisionOptions
+from solvent.machine.engine.precision import Activations, Precision, PrecisionOptions
 from solvent.machine.engine.quants import dequantise
 from solvent.machine.engine.sample import is_whole
 from solvent.machine.turboquant.cache_format import CacheFormat, parse
@@ -100,8 +100,7 @@ class Model:
         **precision: Unpack[PrecisionOptions],
     ) -> None:
         asked = Precision(**precision)
-        asked.check(config)
-        self.activations = asked.activations
+        asked.check(config, file.path.name)
         self.config = config
         self.file = file
         self.kernel = native.kernel(kernel)
@@ -123,9 +122,18 @@ class Model:
             self.native.set_layer(
                 layer, {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
             )
+        self.activations: Activations = asked.activations if any(map(self.takes_blocks, self.matrices)) else "int8"
         ends = {name: part for name, part in parts.items() if not name.startswith("blk.")}
         self.native.set_ends(ends, _rope_frequency(config, file), self.head == "screened")
         give_back(file)
+
+    def takes_blocks(self, name: str) -> bool:
+        """Whether vectors are rounded by blocks before the matrix of that name: its weights are in blocks, or a head
+        of floats that was rounded."""
+        head = head_tensor(self.config)
+        is_multiplied = name == head or name.startswith("blk.")
+        in_blocks = self.file.tensors[name].type not in FLOATS or (self.head in BITS and name == head)
+        return is_multiplied and in_blocks and not self.config.int8_per_token
 
     def new_sequence(self, context: int | None = None, cache: CacheFormat | str | None = None) -> Sequence:
         """An empty sequence; context: tokens that it may hold, None for the model's own.   cache: as for the model;
@@ -141,13 +149,16 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """BLAKE2b of all tensors, names, types and shapes included: what a saved cache is checked against."""
+        """BLAKE2b of all tensors, names, types and shapes included, and of activations that aren't int8: what a saved
+        cache is checked against."""
         import hashlib  # OpenSSL comes with it: 3 MB
 
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.file.tensors.items()):
             digest.update(f"{name} {tensor.type} {tensor.shape} {tensor.scale!r}\n".encode())
             digest.update(tensor.data.data)
+        if self.activations != "int8":
+            digest.update(self.activations.encode())
         return digest.hexdigest()
 
     def extend(self, sequence: Sequence, tokens: Iterable[int], logits: Logits = "last") -> Floats:

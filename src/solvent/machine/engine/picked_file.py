@@ -1,9 +1,9 @@
 """Picked cache formats in the user's cache folder: measuring takes a minute, and the same model asked the same gets the
 same.
 
-A file per model (its fingerprint) and question (budget, window, text, method). The folder is SOLVENT_CACHE_DIR, else
-XDG_CACHE_HOME/solvent, else ~/.cache/solvent; deleting a file there has it measured again. What can't be read as such
-a file is measured again too; where nothing can be written, nothing is remembered.
+A file per model (its fingerprint) and question (budget, window, text, rounded head, method). The folder is
+SOLVENT_CACHE_DIR, else XDG_CACHE_HOME/solvent, else ~/.cache/solvent; deleting a file there has it measured again.
+What can't be read as such a file is measured again too; where nothing can be written, nothing is remembered.
 Enter at `recall` and `remember`.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from solvent import __version__
 from solvent.errors import EngineError
+from solvent.machine.engine.head import BITS
 from solvent.machine.engine.pick_cache import CacheBudget, Picked
 from solvent.machine.turboquant.cache_format import format_of
 
@@ -32,7 +33,8 @@ COUNTS = ("n_scored", "window_tok", "n_tried")
 
 def place(model: Model, budget: CacheBudget, window_tok: int) -> Path:
     """The file of a model and a question."""
-    asked = json.dumps([SCHEMA, __version__, budget.kl, window_tok, budget.text_or_own()])
+    rounded = model.head if model.head in BITS else None
+    asked = json.dumps([SCHEMA, __version__, budget.kl, window_tok, budget.text_or_own(), rounded])
     import hashlib  # OpenSSL comes with it, 3 MB that a model needn't take
 
     question = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -35,9 +35,11 @@ class Precision:
     head: Head = "screened"
     activations: Activations = "int8"
 
-    def check(self, config: Config) -> None:
-        """Raises: EngineError (no such activations; int16 for a model that int8 is part of). The head: head_used."""
+    def check(self, config: Config, name: str) -> None:
+        """name: the model's, for errors.
+
+        Raises: EngineError (no such activations; int16 for a model that int8 is part of). The head: head_used."""
         if self.activations not in ACTIVATIONS:
             raise EngineError("activations", repr(self.activations), f"one of {', '.join(ACTIVATIONS)}")
         if self.activations == "int16" and config.int8_per_token:
-            raise EngineError("activations", "int16", "int8, which its layers are trained with")
+            raise EngineError(f"{name}: activations", "int16", "int8, which its layers are trained with")

@@ -113,7 +113,8 @@ class SavedCache:
         Raises: EngineError (another model's; a token outside its vocabulary; more tokens than the context; chunks of
         another size than the format's; a file that changed since)"""
         if self.model != model.fingerprint:
-            raise EngineError(str(self.path), "the cache of another model", "one that this model's file filled")
+            expected = f"one that this model's file filled, with {model.activations} activations"
+            raise EngineError(str(self.path), "the cache of another model", expected)
         if any(token >= model.config.n_vocab for token in self.tokens):
             raise EngineError(str(self.path), "a token outside the vocabulary", f"0 to {model.config.n_vocab - 1}")
         sequence = model.new_sequence(context, self.format)
