@@ -176,7 +176,8 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
         offset += w.n_panels;
         if (first >= last) continue;
         const Activations x = activations(thread).view(p->w->wants());
-        const auto multiply = [&](int from, int to, std::ptrdiff_t ahead) {
+        // Products of panels, of the second int8 too where there is one.
+        const auto both = [&](int from, int to, std::ptrdiff_t ahead) {
             const int step = has_second(*p->w) ? panels_together(w) : w.n_panels;
             for (int at = from; at < to; at += step) {
                 const int end = std::min(to, at + step);
@@ -186,15 +187,15 @@ void Decoder::multiply_panels(int thread, const Piece& piece, int n_tokens, std:
             }
         };
         if (n_tokens > 1) {
-            multiply(first, last, 0);
+            both(first, last, 0);
             continue;
         }
         // Whole panels are fetched ahead, so that the last ones of the stretch fetch just the first of what follows it.
         const uint8_t* after = offset < piece.own_end ? (p + 1)->w->view.data : then;
         const int n_ahead = static_cast<int>((kAhead - 1) / panel_bytes(w)) + 1;
         const int turn = after ? std::max(own_begin, own_end - n_ahead) : own_end, far = std::clamp(turn, first, last);
-        if (first < far) multiply(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
-        if (far < last) multiply(far, last, after - panel_at(w, turn));
+        if (first < far) both(first, far, static_cast<std::ptrdiff_t>(panel_bytes(w)) * n_ahead);
+        if (far < last) both(far, last, after - panel_at(w, turn));
     }
 }
 

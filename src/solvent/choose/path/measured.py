@@ -35,8 +35,8 @@ def steps_from_measurements(
 
     Where the first measured no model of the log, its steps need the stated step that moves to it: kind model, with the
     target's name in its id or title.
-    Raises: ChoiceError (no measurement; another machine, workload or activations; no rate; a model
-    that nothing here runs).
+    Raises: ChoiceError (no measurement; another machine, workload or activations; no rate; a model that
+    nothing here runs).
     """
     if not documents:
         return ()

@@ -68,6 +68,24 @@ def test_sixteen_bits_are_as_good_as_floats_and_eight_are_not(family: str, kind:
     assert error["int16"] <= tolerance(config) < error["int8"]
 
 
+@pytest.mark.parametrize("share", [1.0, 0.95])
+def test_a_second_int8_that_misses_a_twentieth_is_seen(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the first leaves: a fault just above the tolerance, made by the reference's own rounding."""
+    file = file_of("llama", "q4_1")
+    config, tokens, rounded = models.config(file), tokens_of(24), reference.int8_blocks
+    weights = engine_models.weights(file)
+    expected = reference.forward(config, weights, tokens, reference.Rounding(np.float16))
+
+    def both(x: np.ndarray, n_outliers: int = 0) -> np.ndarray:
+        first = rounded(x, n_outliers)
+        return first + np.float32(share) * rounded(x - first, n_outliers)
+
+    monkeypatch.setattr(reference, "int8_blocks", both)
+    found = reference.forward(config, weights, tokens, reference.Rounding(np.float16, True, True, 8))
+    error = float(np.abs(found - expected).max() / np.abs(expected).max()) / tolerance(config)
+    assert error <= 1 if share == 1 else 1 < error < 3
+
+
 @pytest.mark.parametrize("kind", ["q4_1", "q4_k", "q8_0", "q2_0_g64"])
 def test_kernels_threads_and_pieces_change_no_bit(kind: str) -> None:
     tokens = tokens_of(49)
